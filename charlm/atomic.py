@@ -1,0 +1,87 @@
+"""Files and directories that are there whole or not at all.
+
+What is written goes to a temporary name beside its target, is fsynced, then renamed, so a crash,
+a full disk or a second reader never meets half a file.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from charlm.errors import DataError
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Yields a temporary path; what stands there when the block ends becomes `path`."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        # mkstemp makes private files; a result gets the permissions any new file would have.
+        temporary.chmod(0o666 & ~_umask())
+        _fsync(temporary)
+        temporary.replace(path)
+        _fsync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_directory(path: Path, *, marker: str, force: bool) -> Iterator[Path]:
+    """Yields a temporary directory; what it holds when the block ends becomes `path`.
+
+    An existing directory is replaced only with `force`, and only when it holds `marker`, the file
+    that shows charlm made it. Raises DataError before anything is written.
+    """
+    refuse_existing(path, marker=marker, force=force)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
+    try:
+        yield temporary
+        temporary.chmod(0o777 & ~_umask())
+        for file in temporary.iterdir():
+            _fsync(file)
+        _fsync(temporary)
+        if path.exists():
+            old = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".old", dir=path.parent))
+            path.replace(old / path.name)
+            temporary.replace(path)
+            shutil.rmtree(old)
+        else:
+            temporary.replace(path)
+        _fsync(path.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def refuse_existing(path: Path, *, marker: str, force: bool) -> None:
+    """Raises DataError unless `path` is free, empty, or may be replaced."""
+    if not path.exists():
+        return
+    if not path.is_dir():
+        raise DataError(f"{path} is a file; -o names a directory to make.")
+    if not any(path.iterdir()):
+        return
+    if not (path / marker).exists():
+        raise DataError(f"{path} is not empty and charlm did not make it; choose another name.")
+    if not force:
+        raise DataError(f"{path} exists already; choose another name, or replace it with --force.")
+
+
+def _fsync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

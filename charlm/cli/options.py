@@ -1,0 +1,91 @@
+"""Click options made from the knobs of `config`, and the types they read."""
+
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from types import UnionType
+from typing import Any, get_args, get_type_hints
+
+import click
+
+from charlm.config import Knobs
+
+IN_FILE = click.Path(path_type=Path, allow_dash=True)
+OUT_DIR = click.Path(path_type=Path)
+
+
+class Duration(click.ParamType):
+    """A length of time such as 90, 90s, 10m or 1.5h, held in seconds."""
+
+    name = "duration"
+    SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}  # noqa: RUF012
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The seconds in `value`."""
+        if isinstance(value, int | float):
+            return float(value)
+        unit = value[-1:].lower()
+        number = value[:-1] if unit in self.SECONDS else value
+        try:
+            seconds = float(number) * self.SECONDS.get(unit, 1)
+        except ValueError:
+            self.fail(f"{value!r} is not a length of time; write 90s, 10m or 1.5h.", param, ctx)
+        if not 0 < seconds < float("inf"):
+            self.fail(f"{value!r} must be above 0.", param, ctx)
+        return seconds
+
+
+def knob_options(
+    knobs: type[Knobs], *, choices: dict[str, list[str]] | None = None
+) -> Callable[[Callable], Callable]:
+    """A decorator that gives a command one option for each field of `knobs`.
+
+    `choices` names the values of a knob whose names live in a registry.
+    """
+
+    def decorate(command: Callable) -> Callable:
+        hints = get_type_hints(knobs)
+        for f in reversed(fields(knobs)):
+            command = _option(f, hints[f.name], (choices or {}).get(f.name))(command)
+        return command
+
+    return decorate
+
+
+def take(knobs: type[Knobs], values: dict[str, Any]) -> Any:
+    """The group `knobs`, made from the options of that name, which are taken out of `values`."""
+    return knobs(**{f.name: values.pop(f.name) for f in fields(knobs)})
+
+
+def _option(f: Any, hint: Any, choices: list[str] | None) -> Callable[[Callable], Callable]:
+    name = "--" + f.name.replace("_", "-")
+    kind = get_args(hint)[0] if isinstance(hint, UnionType) else hint
+    settings: dict[str, Any] = {
+        "default": f.default,
+        "show_default": f.default is not None and kind is not bool,
+        "help": f.metadata["help"],
+    }
+    if kind is bool:
+        return click.option(f"{name}/--no-{name[2:]}", f.name, **settings)
+    if f.metadata["short"]:
+        return click.option(
+            f.metadata["short"], name, f.name, type=_type(f, kind, choices), **settings
+        )
+    return click.option(name, f.name, type=_type(f, kind, choices), **settings)
+
+
+def _type(f: Any, kind: type, choices: list[str] | None) -> Any:
+    choices = choices or f.metadata["choices"]
+    if choices:
+        return click.Choice(list(choices))
+    if f.metadata["unit"] == "duration":
+        return Duration()
+    limits = f.metadata["limits"]
+    low = limits["low"] if limits["above"] is None else limits["above"]
+    high = limits["high"] if limits["below"] is None else limits["below"]
+    if low is None and high is None:
+        return kind
+    ranged = click.IntRange if kind is int else click.FloatRange
+    return ranged(
+        low, high, min_open=limits["above"] is not None, max_open=limits["below"] is not None
+    )

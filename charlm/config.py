@@ -1,0 +1,198 @@
+"""Every knob of charlm, declared once: name, default, range and help.
+
+The dataclasses are what the rest of the code is given; the command line makes its options from
+their fields (`cli/options.py`), and a model file carries them whole.
+"""
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from charlm.errors import ConfigError
+
+LEVELS = ("char", "byte", "word", "bpe")
+RECORDS = ("none", "line", "blank", "file")
+NORMALIZATIONS = ("none", "nfc", "nfkc")
+OPTIMIZERS = ("adamw", "adam", "sgd", "rmsprop", "muon")
+SCHEDULES = ("linear", "cosine", "wsd", "constant")
+NORMS = ("none", "layer", "rms")
+PRECISIONS = ("float32", "tf32", "bfloat16")
+DEVICES = ("auto", "cpu", "cuda", "mps")
+UNKNOWN_POLICIES = ("error", "skip", "replace")
+
+
+def knob(
+    default: Any,
+    help: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+    choices: tuple[str, ...] | None = None,
+    unit: str | None = None,
+    short: str | None = None,
+) -> Any:
+    """A dataclass field that knows its range and its help; `None` as default means "off".
+
+    `low` and `high` belong to the range, `above` and `below` do not. `unit="duration"` reads
+    "90", "90s", "10m" or "1.5h" on the command line and holds seconds.
+    """
+    limits = {"low": low, "high": high, "above": above, "below": below}
+    metadata = {"help": help, "limits": limits, "choices": choices, "unit": unit, "short": short}
+    return field(default=default, metadata=metadata)
+
+
+class Knobs:
+    """A group of knobs that checks itself when it is made."""
+
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            check(f.name, getattr(self, f.name), **f.metadata["limits"])
+            choices = f.metadata["choices"]
+            if choices and getattr(self, f.name) not in choices:
+                raise ConfigError(
+                    f"{f.name} is {getattr(self, f.name)!r}; it can be {', '.join(choices)}."
+                )
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Knobs":
+        """The group with these values; a name it does not know is an error."""
+        known = {f.name for f in fields(cls)}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise ConfigError(f"{cls.__name__} has no knob {', '.join(unknown)}.")
+        return cls(**values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The values by name, as plain data."""
+        return asdict(self)
+
+
+def check(
+    name: str,
+    value: Any,
+    *,
+    low: float | None,
+    high: float | None,
+    above: float | None,
+    below: float | None,
+) -> None:
+    """Raises ConfigError where a number lies outside its range; NaN lies outside every range."""
+    if value is None or isinstance(value, str | bool):
+        return
+    rules = [
+        (low, lambda limit: value >= limit, "at least"),
+        (high, lambda limit: value <= limit, "at most"),
+        (above, lambda limit: value > limit, "above"),
+        (below, lambda limit: value < limit, "below"),
+    ]
+    for limit, holds, words in rules:
+        if limit is not None and not holds(limit):
+            raise ConfigError(f"{name} is {value}; it must be {words} {limit:g}.")
+
+
+@dataclass(frozen=True)
+class PrepConfig(Knobs):
+    """How text becomes a corpus."""
+
+    level: str = knob("char", "What one token is.", choices=LEVELS)
+    vocab_size: int | None = knob(
+        None,
+        "At most this many tokens in the vocabulary, the most frequent ones"
+        " (word: 20000 unless told; bpe: 1024).",
+        low=2,
+    )
+    min_count: int = knob(1, "Leave out of the vocabulary what is rarer than this.", low=1)
+    val: float = knob(0.05, "Fraction of the text held out for validation.", low=0, below=1)
+    test: float = knob(0.05, "Fraction of the text held out for the final test.", low=0, below=1)
+    records: str = knob(
+        "none",
+        "What ends a record; a model never sees across two records.",
+        choices=RECORDS,
+    )
+    normalize: str = knob("none", "Unicode normal form of the text.", choices=NORMALIZATIONS)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.val + self.test >= 1:
+            raise ConfigError(
+                f"val {self.val:g} and test {self.test:g} leave nothing to train on;"
+                " together they must be below 1."
+            )
+        if self.level == "byte" and self.normalize != "none":
+            raise ConfigError(
+                "normalize works on characters; use --level char, or leave --normalize out."
+            )
+
+
+@dataclass(frozen=True)
+class NetworkConfig(Knobs):
+    """The shape of a network: everything that decides what its weights are."""
+
+    cell: str = knob("lstm", "The recurrent cell.")
+    width: int = knob(384, "Units in each layer.", low=1)
+    layers: int = knob(1, "Recurrent layers, one above the other.", low=1)
+    embedding: int | None = knob(
+        None, "Width of the input embedding (default: the smaller of 128 and width).", low=1
+    )
+    norm: str = knob("none", "Normalisation before each cell and before the head.", choices=NORMS)
+    residual: bool = knob(False, "Add each layer's input to its output.")
+    tied: bool = knob(False, "Share the input embedding with the output head.")
+
+
+@dataclass(frozen=True)
+class TrainingConfig(Knobs):
+    """How a network is fitted to a corpus."""
+
+    budget: float | None = knob(
+        None,
+        "Wall-clock time of the whole process, such as 90s, 10m or 1.5h"
+        " (2m when neither --steps nor --epochs is given).",
+        above=0,
+        unit="duration",
+    )
+    steps: int | None = knob(None, "Stop after this many updates.", low=1)
+    epochs: float | None = knob(None, "Stop after this many passes over the text.", above=0)
+    batch: int = knob(16, "Rows read side by side in one update.", low=1)
+    context: int = knob(64, "Time steps per update; the state is carried on.", low=1)
+    lr: float = knob(8e-3, "Peak learning rate.", above=0)
+    schedule: str = knob("linear", "How the learning rate falls to its end.", choices=SCHEDULES)
+    warmup: float = knob(0.02, "Fraction of the run in which the rate rises.", low=0, high=1)
+    optimizer: str = knob("adamw", "The optimiser.", choices=OPTIMIZERS)
+    weight_decay: float = knob(0.0, "Decoupled weight decay of the matrices.", low=0)
+    clip: float | None = knob(1.0, "Largest norm of the whole gradient; 0 is off.", low=0)
+    dropout: float = knob(0.0, "Fraction of each layer's outputs dropped.", low=0, below=1)
+    seed: int | None = knob(None, "Seed of every random choice (default: chosen, and told).", low=0)
+    precision: str = knob("float32", "Arithmetic of the training step.", choices=PRECISIONS)
+    compile: bool = knob(False, "Compile the training step with torch.compile.")
+    device: str = knob("auto", "Where to train; auto says what it took.", choices=DEVICES)
+    eval_every: int | None = knob(None, "Updates between validations (default: by time).", low=1)
+    patience: int | None = knob(None, "Stop after this many validations without a new best.", low=1)
+    peek: int | None = knob(None, "Characters of sample text shown at each validation.", low=1)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if sum(value is not None for value in (self.budget, self.steps, self.epochs)) > 1:
+            raise ConfigError("--budget, --steps and --epochs each say how long; give one of them.")
+
+
+@dataclass(frozen=True)
+class SamplingConfig(Knobs):
+    """How text is drawn from a model."""
+
+    temperature: float = knob(
+        1.0, "Below 1 safer, above 1 wilder; 0 is the same as --greedy.", low=0
+    )
+    top_k: int | None = knob(None, "Draw from the K most likely tokens only.", low=1)
+    top_p: float = knob(
+        1.0, "Draw from the fewest tokens that hold this much probability.", above=0, high=1
+    )
+    min_p: float = knob(
+        0.0, "Leave out tokens less likely than this share of the best one.", low=0, high=1
+    )
+    greedy: bool = knob(False, "Always take the most likely token.")
+    length: int | None = knob(
+        None, "Characters to make (default: 500, or to the end of the record).", low=0
+    )
+    samples: int = knob(1, "How many samples to make.", low=1, short="-n")
+    seed: int | None = knob(None, "Seed of the draws (default: chosen, and told).", low=0)
