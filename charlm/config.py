@@ -155,7 +155,9 @@ class TrainingConfig(Knobs):
     epochs: float | None = knob(None, "Stop after this many passes over the text.", above=0)
     batch: int = knob(16, "Rows read side by side in one update.", low=1)
     context: int = knob(64, "Time steps per update; the state is carried on.", low=1)
-    lr: float = knob(8e-3, "Peak learning rate.", above=0)
+    lr: float | None = knob(
+        None, "Peak learning rate (adamw, adam, muon: 0.008; rmsprop: 0.002; sgd: 2).", above=0
+    )
     schedule: str = knob("linear", "How the learning rate falls to its end.", choices=SCHEDULES)
     warmup: float = knob(0.02, "Fraction of the run in which the rate rises.", low=0, high=1)
     optimizer: str = knob("adamw", "The optimiser.", choices=OPTIMIZERS)

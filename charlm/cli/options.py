@@ -12,6 +12,7 @@ from charlm.config import Knobs
 
 IN_FILE = click.Path(path_type=Path, allow_dash=True)
 OUT_DIR = click.Path(path_type=Path)
+IN_PATH = click.Path(path_type=Path)
 
 
 class Duration(click.ParamType):

@@ -1,0 +1,66 @@
+"""What a cell is: one recurrence, written once for numpy and torch.
+
+A cell knows neither embedding nor normalisation, residual, dropout or head; those are the
+network's. Its state goes in as a value and comes out as a value.
+"""
+
+from typing import Any
+
+from charlm.cells.initial import Initialiser
+from charlm.ops import Array
+
+State = tuple[Array, ...]  # each (B, ...)
+Weights = dict[str, Array]
+Shape = tuple[int, ...]
+
+
+class Cell:
+    """The base of every cell: subclasses give shapes, initialisers, `project` and `recur`.
+
+    `step` is the recurrence and `scan` is the same recurrence over T steps. A subclass may
+    replace `scan` by something faster that gives the same outputs, state and gradients.
+    """
+
+    def shapes(self, inputs: int, width: int) -> dict[str, Shape]:
+        """The weights' shapes by name, for x of size `inputs` and y of size `width`."""
+        raise NotImplementedError
+
+    def initialisers(self, inputs: int, width: int) -> dict[str, Initialiser]:
+        """How each weight begins, by name."""
+        raise NotImplementedError
+
+    def state_shapes(self, width: int) -> dict[str, Shape]:
+        """The shape of each part of the state by name, without the batch dimension."""
+        raise NotImplementedError
+
+    def initial_state(self, xp: Any, width: int, batch: int, like: Array) -> State:
+        """The state before anything was read: zeros (B, ...), of the kind of `like`."""
+        return tuple(
+            xp.zeros((batch, *shape), dtype=like.dtype, device=like.device)
+            for shape in self.state_shapes(width).values()
+        )
+
+    def project(self, xp: Any, w: Weights, x: Array) -> Array:
+        """What the step takes from x alone, for any leading shape.
+
+        Apart from the rest so that it can be one product over a whole context, or a table over
+        the vocabulary that is looked up.
+        """
+        return x
+
+    def recur(self, xp: Any, w: Weights, u: Array, state: State) -> tuple[Array, State]:
+        """The output y (B, D) and the next state, from u = `project(x)` and the state."""
+        raise NotImplementedError
+
+    def step(self, xp: Any, w: Weights, x: Array, state: State) -> tuple[Array, State]:
+        """The output y (B, D) and the next state, from x (B, inputs) and the state."""
+        return self.recur(xp, w, self.project(xp, w, x), state)
+
+    def scan(self, torch: Any, w: Weights, x: Array, state: State) -> tuple[Array, State]:
+        """The outputs y (B, T, D) and the last state, from x (B, T, inputs); T is at least 1."""
+        u = self.project(torch, w, x)
+        outputs = []
+        for t in range(x.shape[1]):
+            y, state = self.recur(torch, w, u[:, t], state)
+            outputs.append(y)
+        return torch.stack(outputs, 1), state

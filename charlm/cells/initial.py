@@ -1,0 +1,44 @@
+"""How weights begin, said without numbers of any library; `training.initialise` draws them."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Constant:
+    """Every entry is `value`."""
+
+    value: float
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """Entries drawn evenly from [-bound, bound]."""
+
+    bound: float
+
+
+@dataclass(frozen=True)
+class Normal:
+    """Entries drawn from a normal distribution with mean 0 and standard deviation `std`."""
+
+    std: float
+
+
+@dataclass(frozen=True)
+class Orthogonal:
+    """A matrix with orthonormal rows or columns, whichever are fewer, times `gain`.
+
+    Source: Saxe, McClelland and Ganguli 2014 (arXiv:1312.6120), sec. 3.
+    """
+
+    gain: float = 1.0
+
+
+@dataclass(frozen=True)
+class Stacked:
+    """Equal parts stacked along the first axis (the gates), each with an initialiser of its own."""
+
+    parts: tuple["Initialiser", ...]
+
+
+Initialiser = Constant | Uniform | Normal | Orthogonal | Stacked

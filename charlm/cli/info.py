@@ -1,0 +1,66 @@
+"""`charlm info`: everything a model file says but its weights."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from charlm.cli.options import IN_PATH
+
+
+@click.command("info", short_help="Show everything a model holds but its weights.")
+@click.argument("model", type=IN_PATH)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object, symbols and all.")
+def command(model: Path, as_json: bool) -> None:
+    """Show what MODEL, a run directory or a model file, is and how it was made.
+
+    \b
+    charlm info run
+    charlm info run --json | jq .history.val_bits_per_char
+    """
+    from charlm import model_file
+
+    path = model_file.find(model)
+    loaded = model_file.load(path)
+    tokenizer = loaded.tokenizer
+    symbols = [tokenizer.symbol(id) for id in range(tokenizer.vocabulary)]
+    about: dict[str, Any] = {
+        "file": str(path),
+        "size_bytes": path.stat().st_size,
+        "version": loaded.version,
+        "parameters": loaded.network.parameters(),
+        "network": loaded.network.config.to_dict(),
+        "tokenizer": {
+            "level": tokenizer.level,
+            "vocabulary": tokenizer.vocabulary,
+            "records": loaded.records,
+            "hash": tokenizer.hash,
+        },
+        "corpus_hash": loaded.corpus_hash,
+        "training": loaded.training,
+        "history": loaded.history,
+    }
+    if as_json:
+        about["tokenizer"]["symbols"] = symbols
+        click.echo(json.dumps(about, ensure_ascii=False))
+        return
+    for key, value in about.items():
+        if isinstance(value, dict):
+            click.echo(f"{key}:")
+            for name, inner in value.items():
+                click.echo(f"  {name:<20} {_word(inner)}")
+        else:
+            click.echo(f"{key + ':':<22} {_word(value)}")
+    shown = " ".join(symbols[:100]) + (" ..." if len(symbols) > 100 else "")
+    click.echo(f"symbols:\n  {shown}")
+
+
+def _word(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

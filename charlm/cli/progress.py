@@ -1,0 +1,105 @@
+"""What `train` shows while it works: a bar on a terminal, and a line for each validation."""
+
+import math
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+from tqdm import tqdm
+
+if TYPE_CHECKING:
+    from charlm.training.run import Listener, Outcome, Run
+
+
+class Progress:
+    """Shows a run on stderr; the bar disappears when stderr is not a terminal."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm | None = None
+        self._began = time.monotonic()
+        self._tokens_before = 0
+        self._tokens_per_char = 1.0
+        self._shown: dict[str, str] = {}
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def listener(self) -> "Listener":
+        """The listener that shows what a run tells here."""
+        from charlm.training.run import Listener
+
+        return Listener(report=self._report, say=self.say, update=self._update)
+
+    def say(self, text: str) -> None:
+        """Writes a line above the bar."""
+        if self._bar is not None and not self._bar.disable:
+            self._bar.write(text, file=sys.stderr)
+        else:
+            click.echo(text, err=True)
+
+    def begin(self, run: "Run") -> None:
+        """Says what is trained, and draws the bar."""
+        config, network = run.config, run.network
+        train = run.corpus.size("train")
+        self.say(
+            f"{config_words(network.config)}, {network.parameters():,} parameters,"
+            f" on {train.chars:,} characters, {network.vocabulary:,} symbols"
+        )
+        self._tokens_before = run.trainer.tokens
+        self._tokens_per_char = train.tokens / max(1, train.chars)
+        self._began = time.monotonic()
+        self._bar = tqdm(
+            total=100,
+            bar_format="{percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}",
+            file=sys.stderr,
+            disable=not sys.stderr.isatty(),
+            leave=False,
+            dynamic_ncols=True,
+        )
+        del config
+
+    def end(self, run: "Run", outcome: "Outcome") -> None:
+        """Removes the bar and says how it went."""
+        self._bar.close()
+        best = outcome.best_nats_per_char
+        found = "not validated" if best is None else f"best {_figures(best)}"
+        elapsed_s = run.standing.elapsed_s
+        self.say(f"{outcome.steps:,} updates in {elapsed_s:.0f} s, {found} -> {run.out}")
+
+    def _update(self, progress: float, tokens: int) -> None:
+        if self._bar.disable:
+            return
+        rate = (tokens - self._tokens_before) / self._tokens_per_char
+        rate /= max(1e-9, time.monotonic() - self._began)
+        self._shown["speed"] = f"{rate:,.0f} chars/s"
+        self._bar.set_postfix_str(", ".join(self._shown.values()), refresh=False)
+        self._bar.update(min(100.0, 100 * progress) - self._bar.n)
+
+    def _report(self, entry: dict[str, Any]) -> None:
+        if "loss_nats" in entry:
+            bits = entry["bits_per_char"]
+            self._shown["loss"] = f"loss {entry['loss_nats']:.3f} ({bits:.3f} bits/char)"
+            return
+        self.say(
+            f"step {entry['steps']:,}: validation {_figures(entry['val_nats_per_char'])}"
+            + ("" if entry["best"] else " (not the best)")
+        )
+
+
+def config_words(config: Any) -> str:
+    """A network's shape in a few words: `lstm 2x512`."""
+    extras = [
+        f"{config.norm} norm" if config.norm != "none" else "",
+        "residual" if config.residual else "",
+        "tied" if config.tied else "",
+    ]
+    return ", ".join([f"{config.cell} {config.layers}x{config.width}", *filter(None, extras)])
+
+
+def _figures(nats_per_char: float) -> str:
+    return f"{nats_per_char / math.log(2):.4f} bits/char ({nats_per_char:.4f} nats/char)"

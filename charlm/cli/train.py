@@ -1,0 +1,119 @@
+"""`charlm train`: a corpus in, a run directory out."""
+
+import math
+import sys
+import time
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import click
+
+from charlm.cells import CELLS
+from charlm.cli.options import IN_PATH, OUT_DIR, knob_options, take
+from charlm.config import NetworkConfig, PrepConfig, TrainingConfig
+
+# A budget is the time of the whole process; this module is loaded about 0.1 s after its start.
+STARTED = time.monotonic() - 0.1
+RESUMABLE = ("budget", "steps", "epochs", "device")
+
+
+@click.command("train", short_help="Train a model on a corpus.")
+@click.argument("corpus", type=IN_PATH, required=False)
+@click.option("-o", "--out", type=OUT_DIR, help="The run directory to make.")
+@click.option(
+    "--resume", type=OUT_DIR, metavar="RUN", help="Go on with RUN exactly where it stopped."
+)
+@click.option("--force", is_flag=True, help="Replace an existing run.")
+@knob_options(NetworkConfig, choices={"cell": list(CELLS)})
+@knob_options(TrainingConfig)
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON on stdout.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    corpus: Path | None,
+    out: Path | None,
+    resume: Path | None,
+    force: bool,
+    as_json: bool,
+    **values: Any,
+) -> None:
+    """Train a recurrent language model on CORPUS, which `charlm prep` made, and save it in RUN.
+
+    CORPUS may also be a plain text file: it is prepared into the run first. The best model on the
+    validation split is kept; the learning rate falls to its end just when the run does.
+
+    \b
+    charlm train data -o run                      two minutes, no other flag needed
+    charlm train data -o run --budget 10m --cell gru --width 512
+    charlm train data -o run --steps 2000 --seed 1
+    charlm train --resume run                     after Ctrl-C, exactly where it stopped
+    """
+    if (out is None) == (resume is None):
+        raise click.UsageError("Give either -o RUN for a new run, or --resume RUN.")
+    if resume is not None:
+        changes = _changes(ctx, values)
+    elif corpus is None:
+        raise click.UsageError("Missing argument 'CORPUS': a corpus that `charlm prep` made.")
+    network = take(NetworkConfig, values)
+    training = take(TrainingConfig, values)
+
+    from charlm.cli.progress import Progress
+
+    with Progress() as progress:
+        # torch takes a second or two to load: after the checks above, and after a sign of life.
+        from charlm.training import begin
+
+        if resume is not None:
+            out = resume
+            run = begin.resume(resume, corpus, changes, progress.listener(), STARTED)
+        else:
+            begin.prepare_directory(out, force=force)
+            prepared = _corpus(corpus, out, progress.say)
+            run = begin.begin(prepared, out, network, training, progress.listener(), STARTED)
+        progress.begin(run)
+        outcome = run.go()
+        progress.end(run, outcome)
+    if as_json:
+        import json
+
+        from charlm import model_file
+
+        best = outcome.best_nats_per_char
+        summary = {
+            "model": str(out / model_file.MODEL_NAME),
+            "steps": outcome.steps,
+            "val_nats_per_char": best,
+            "val_bits_per_char": None if best is None else best / math.log(2),
+            "signal": outcome.signal,
+        }
+        click.echo(json.dumps(summary))
+    if outcome.signal is not None:
+        click.echo(f"stopped and saved; to go on: charlm train --resume {out}", err=True)
+        sys.stdout.flush()
+        ctx.exit(128 + outcome.signal)
+
+
+def _changes(ctx: click.Context, values: dict[str, Any]) -> dict[str, Any]:
+    """What a resumed run is told to do otherwise; most knobs are part of it and stay."""
+    given = {
+        f.name
+        for f in (*fields(NetworkConfig), *fields(TrainingConfig))
+        if ctx.get_parameter_source(f.name) == click.core.ParameterSource.COMMANDLINE
+    }
+    fixed = sorted(given - set(RESUMABLE))
+    if fixed:
+        raise click.UsageError(
+            f"--{fixed[0].replace('_', '-')} is part of the run and stays as it was;"
+            " with --resume only --budget, --steps, --epochs and --device can be given."
+        )
+    return {name: values[name] for name in given}
+
+
+def _corpus(path: Path, out: Path, say: Any) -> Any:
+    from charlm.corpus import Corpus, prepare
+
+    if path.is_dir():
+        return Corpus(path)
+    say(f"{path} is a text file: preparing it into {out / 'corpus'}")
+    return prepare([path], out / "corpus", PrepConfig(), force=True, say=say)

@@ -1,0 +1,128 @@
+"""The one-file model: weights, config, tokenizer and history in one `.safetensors` file.
+
+The weights are float32 tensors by name. The file's metadata has one entry, `charlm`: a JSON object
+with the format number, charlm's version, the network's and the training's config, the tokenizer,
+what ends a record, the corpus hash and the history. Nothing else is needed to sample. No pickle.
+"""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from charlm import __version__, atomic
+from charlm.config import NetworkConfig
+from charlm.errors import ConfigError, DataError
+from charlm.network import Network
+from charlm.tokenizer import Tokenizer
+
+FORMAT = 1
+MODEL_NAME = "model.safetensors"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained network with all that is needed to use it; `weights` are numpy arrays by name."""
+
+    network: Network
+    weights: dict[str, np.ndarray]
+    tokenizer: Tokenizer
+    records: str = "none"
+    corpus_hash: str = ""
+    training: dict[str, Any] = field(default_factory=dict)
+    history: dict[str, Any] = field(default_factory=dict)
+    version: str = __version__
+
+
+def save(model: Model, path: Path) -> None:
+    """Writes the model to `path`, whole or not at all."""
+    about = {
+        "format": FORMAT,
+        "version": model.version,
+        "network": model.network.config.to_dict(),
+        "training": model.training,
+        "tokenizer": model.tokenizer.to_json(),
+        "records": model.records,
+        "corpus_hash": model.corpus_hash,
+        "history": model.history,
+    }
+    with atomic.whole_file(path) as temporary:
+        safetensors.numpy.save_file(model.weights, temporary, {"charlm": json.dumps(about)})
+
+
+def find(path: Path) -> Path:
+    """The model file that `path` means: itself, or the best model of a run directory."""
+    if not path.is_dir():
+        return path
+    if not (path / MODEL_NAME).exists():
+        raise DataError(
+            f"{path} holds no {MODEL_NAME}; give a run made by `charlm train`, or a model file."
+        )
+    return path / MODEL_NAME
+
+
+def load(path: Path) -> Model:
+    """The model in the file or run directory `path`, checked against its own config.
+
+    Raises DataError where the file is missing, damaged, of another kind or of a later format.
+    """
+    path = find(path)
+    about, weights = read_tensors(path, "charlm")
+    if about.get("format") != FORMAT:
+        raise DataError(
+            f"{path} has format {about.get('format')}, and this charlm reads {FORMAT};"
+            f" it was written by charlm {about.get('version')}."
+        )
+    try:
+        tokenizer = Tokenizer.from_json(about["tokenizer"])
+        network = Network(NetworkConfig.from_dict(about["network"]), tokenizer.vocabulary)
+        check_shapes(weights, network.shapes(), path)
+        return Model(
+            network=network,
+            weights=weights,
+            tokenizer=tokenizer,
+            records=about["records"],
+            corpus_hash=about["corpus_hash"],
+            training=about["training"],
+            history=about["history"],
+            version=about["version"],
+        )
+    except (KeyError, TypeError, ConfigError) as error:
+        raise DataError(f"{path} is not a usable charlm model ({error}).") from error
+
+
+def read_tensors(path: Path, key: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The JSON object under `key` in a safetensors file's metadata, and its tensors by name.
+
+    Raises DataError for a file that is not there, not safetensors, or has no such entry.
+    """
+    if not path.exists():
+        raise DataError(f"{path} does not exist; `charlm train CORPUS -o RUN` makes a run.")
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            if key not in metadata:
+                raise DataError(f"{path} is a safetensors file, but not one that charlm made.")
+            about = json.loads(metadata[key])
+            return about, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (safetensors.SafetensorError, ValueError) as error:
+        raise DataError(f"{path} is damaged or not a model file ({error}).") from error
+
+
+def check_shapes(
+    weights: dict[str, np.ndarray], shapes: dict[str, tuple[int, ...]], path: Path
+) -> None:
+    """Raises DataError unless `weights` are exactly those of `shapes`, in float32."""
+    if weights.keys() != shapes.keys():
+        odd = sorted(weights.keys() ^ shapes.keys())
+        raise DataError(f"{path} does not hold the weights its config asks for ({odd[0]}).")
+    for name, shape in shapes.items():
+        if weights[name].shape != shape or weights[name].dtype != np.float32:
+            raise DataError(
+                f"{path}: {name} is {weights[name].dtype} {weights[name].shape}"
+                f" where its config asks for float32 {shape}."
+            )

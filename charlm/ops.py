@@ -1,0 +1,36 @@
+"""The functions cells need that numpy and torch do not share under one name.
+
+Every function takes `xp`, which is the module numpy or the module torch, and is written once.
+"""
+
+from typing import Any
+
+Array = Any  # a numpy.ndarray or a torch.Tensor
+
+
+def sigmoid(xp: Any, x: Array) -> Array:
+    """The logistic function of `x`, as (1 + tanh(x/2)) / 2, which cannot overflow."""
+    return xp.tanh(x * 0.5) * 0.5 + 0.5
+
+
+def relu(xp: Any, x: Array) -> Array:
+    """The positive part of `x`; NaN stays NaN and is not hidden as 0."""
+    return xp.maximum(x, xp.zeros_like(x))
+
+
+def layer_norm(xp: Any, x: Array, scale: Array, shift: Array) -> Array:
+    """`x` with mean 0 and variance 1 over the last axis, scaled and shifted.
+
+    Source: Ba, Kiros and Hinton 2016 (arXiv:1607.06450), eq. 4.
+    """
+    centred = x - x.mean(axis=-1, keepdims=True)
+    variance = (centred * centred).mean(axis=-1, keepdims=True)
+    return centred / xp.sqrt(variance + 1e-5) * scale + shift
+
+
+def rms_norm(xp: Any, x: Array, scale: Array) -> Array:
+    """`x` with root mean square 1 over the last axis, scaled.
+
+    Source: Zhang and Sennrich 2019 (arXiv:1910.07467), eq. 4.
+    """
+    return x / xp.sqrt((x * x).mean(axis=-1, keepdims=True) + 1e-5) * scale

@@ -1,0 +1,1 @@
+"""Drawing text: engines that step a network, processors of logits, and the loop over both."""

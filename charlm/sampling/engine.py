@@ -1,0 +1,83 @@
+"""What steps a network: numpy on the CPU, or torch on another device; one interface.
+
+Ids and logits are numpy arrays in both. A state is the network's: per layer a tuple of arrays
+(B, ...) of the engine's own kind, to be handed back as it came.
+"""
+
+from typing import Any, Protocol
+
+import numpy as np
+
+from charlm.errors import ConfigError
+from charlm.network import Network
+
+State = tuple[tuple[Any, ...], ...]
+
+
+class Engine(Protocol):
+    """A network with its weights, ready to step."""
+
+    start: int
+    vocabulary: int
+
+    def initial_state(self, batch: int) -> State:
+        """The state of `batch` rows before anything was read."""
+
+    def step(self, ids: np.ndarray, state: State) -> tuple[np.ndarray, State]:
+        """The logits (B, V) of what follows ids (B,), and the next state."""
+
+
+class NumpyEngine:
+    """The network on numpy's BLAS, without torch."""
+
+    def __init__(self, network: Network, weights: dict[str, np.ndarray]) -> None:
+        self.network = network
+        self.start = network.start
+        self.vocabulary = network.vocabulary
+        self._w = network.with_table(np, network.arrange(weights))
+
+    def initial_state(self, batch: int) -> State:
+        """The state of `batch` rows before anything was read."""
+        return self.network.initial_state(np, self._w, batch)
+
+    def step(self, ids: np.ndarray, state: State) -> tuple[np.ndarray, State]:
+        """The logits (B, V) of what follows ids (B,), and the next state."""
+        return self.network.step(np, self._w, ids, state)
+
+
+class TorchEngine:
+    """The same step on torch tensors, for a device that numpy does not reach."""
+
+    def __init__(self, network: Network, weights: dict[str, np.ndarray], device: str) -> None:
+        import torch  # here because sampling on the CPU must start without it
+
+        self._torch = torch
+        self.network = network
+        self.start = network.start
+        self.vocabulary = network.vocabulary
+        try:
+            flat = {name: torch.tensor(value, device=device) for name, value in weights.items()}
+        except (RuntimeError, AssertionError) as error:
+            raise ConfigError(
+                f"device {device} cannot be used here ({str(error).splitlines()[0]});"
+                " leave --device out to sample on the CPU."
+            ) from error
+        self._device = device
+        with torch.inference_mode():
+            self._w = network.with_table(torch, network.arrange(flat))
+
+    def initial_state(self, batch: int) -> State:
+        """The state of `batch` rows before anything was read."""
+        return self.network.initial_state(self._torch, self._w, batch)
+
+    def step(self, ids: np.ndarray, state: State) -> tuple[np.ndarray, State]:
+        """The logits (B, V) of what follows ids (B,), and the next state."""
+        with self._torch.inference_mode():
+            indices = self._torch.as_tensor(ids, device=self._device)
+            logits, state = self.network.step(self._torch, self._w, indices, state)
+            return logits.cpu().numpy(), state
+
+
+def take_rows(state: State, rows: np.ndarray | list[int]) -> State:
+    """The state of those rows, in that order; a row may be taken many times."""
+    return tuple(tuple(part[rows] for part in layer) for layer in state)

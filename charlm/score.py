@@ -1,0 +1,82 @@
+"""Exact likelihoods as sums, divided once.
+
+A `Score` adds up; bits per character, bits per byte and perplexity are properties of the sums.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from charlm.sampling.engine import Engine
+
+
+@dataclass(frozen=True)
+class Score:
+    """How well a text was predicted: sums that can be added to those of other texts.
+
+    `nats` is the summed negative log-likelihood of `tokens`, which stand for `chars` characters
+    and `bytes` bytes; `unknown` counts the tokens that the vocabulary could not name.
+    """
+
+    nats: float = 0.0
+    tokens: int = 0
+    chars: int = 0
+    bytes: int = 0
+    unknown: int = 0
+
+    def __add__(self, other: "Score") -> "Score":
+        return Score(
+            self.nats + other.nats,
+            self.tokens + other.tokens,
+            self.chars + other.chars,
+            self.bytes + other.bytes,
+            self.unknown + other.unknown,
+        )
+
+    @property
+    def nats_per_char(self) -> float:
+        """Nats per character; NaN for an empty text."""
+        return _ratio(self.nats, self.chars)
+
+    @property
+    def bits_per_char(self) -> float:
+        """Bits per character; NaN for an empty text."""
+        return _ratio(self.nats, self.chars) / math.log(2)
+
+    @property
+    def bits_per_byte(self) -> float:
+        """Bits per byte; NaN for an empty text."""
+        return _ratio(self.nats, self.bytes) / math.log(2)
+
+    @property
+    def perplexity(self) -> float:
+        """The exponential of the nats per token; NaN for an empty text, inf beyond float64."""
+        nats = _ratio(self.nats, self.tokens)
+        return math.exp(nats) if not nats > 709 else math.inf
+
+
+def token_nats(engine: Engine, ids: np.ndarray, state: Any = None) -> tuple[np.ndarray, Any]:
+    """The negative log-likelihood (T,) of each of ids (T,), and the state before the last of them.
+
+    Reads one stream from `state`, which is a pair of the id read last and the state before it, or
+    None for the beginning. Law: cutting ids into pieces and handing the state on changes nothing.
+    """
+    last, state = state or (engine.start, engine.initial_state(1))
+    nats = np.empty(len(ids))
+    for t, target in enumerate(ids):
+        logits, state = engine.step(np.array([last]), state)
+        nats[t] = -log_softmax(logits)[0, target]
+        last = int(target)
+    return nats, (last, state)
+
+
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    """The log-probabilities (B, V) in float64 of logits (B, V)."""
+    shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+
+
+def _ratio(total: float, count: int) -> float:
+    return total / count if count else math.nan

@@ -1,0 +1,77 @@
+"""`last.safetensors`: everything a run needs to go on, in one file of plain data.
+
+The tensors are the trainer's; the metadata has one entry, `charlm_run`: a JSON object with the
+format number, both configs, the corpus (its path and hash), the trainer's counts and the run's.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+from torch import Tensor
+
+from charlm import __version__, atomic
+from charlm.config import NetworkConfig, TrainingConfig
+from charlm.errors import ConfigError, DataError
+
+FORMAT = 1
+LAST_NAME = "last.safetensors"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A run at one moment, as plain data and tensors."""
+
+    network: NetworkConfig
+    training: TrainingConfig
+    corpus_path: Path
+    corpus_hash: str
+    tensors: dict[str, Tensor]
+    trainer: dict[str, Any]
+    run: dict[str, Any]
+
+
+def save(checkpoint: Checkpoint, path: Path) -> None:
+    """Writes the checkpoint, whole or not at all: a crash leaves the one before it."""
+    about = {
+        "format": FORMAT,
+        "version": __version__,
+        "network": checkpoint.network.to_dict(),
+        "training": checkpoint.training.to_dict(),
+        "corpus_path": str(checkpoint.corpus_path),
+        "corpus_hash": checkpoint.corpus_hash,
+        "trainer": checkpoint.trainer,
+        "run": checkpoint.run,
+    }
+    tensors = {name: tensor.contiguous() for name, tensor in checkpoint.tensors.items()}
+    with atomic.whole_file(path) as temporary:
+        safetensors.torch.save_file(tensors, temporary, {"charlm_run": json.dumps(about)})
+
+
+def load(path: Path) -> Checkpoint:
+    """The checkpoint in `path`. Raises DataError where there is none or it cannot be used."""
+    if not path.exists():
+        raise DataError(f"{path.parent} holds no {LAST_NAME}, so there is no run to go on with.")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            about = json.loads((file.metadata() or {})["charlm_run"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if about["format"] != FORMAT:
+            raise DataError(
+                f"{path} has format {about['format']}, and this charlm reads {FORMAT};"
+                f" it was written by charlm {about['version']}."
+            )
+        return Checkpoint(
+            network=NetworkConfig.from_dict(about["network"]),
+            training=TrainingConfig.from_dict(about["training"]),
+            corpus_path=Path(about["corpus_path"]),
+            corpus_hash=about["corpus_hash"],
+            tensors=tensors,
+            trainer=about["trainer"],
+            run=about["run"],
+        )
+    except (safetensors.SafetensorError, KeyError, TypeError, ValueError, ConfigError) as error:
+        raise DataError(f"{path} is damaged or not a charlm checkpoint ({error!r}).") from error

@@ -1,0 +1,309 @@
+"""A run: trains, validates, logs, saves and ends on time; knows nothing of terminals.
+
+A run directory holds `model.safetensors` (the best on validation), `last.safetensors` (what going
+on needs) and `log.jsonl` (the config, then one object per report).
+"""
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from charlm import model_file
+from charlm.config import SamplingConfig
+from charlm.corpus import Corpus
+from charlm.errors import TrainingError
+from charlm.model_file import Model
+from charlm.network import Network
+from charlm.sampling.engine import NumpyEngine
+from charlm.sampling.text import opening, sample_texts
+from charlm.score import Score
+from charlm.training import checkpoint
+from charlm.training.interrupts import Interrupts
+from charlm.training.plan import BudgetPlan, Plan, StepPlan
+from charlm.training.trainer import Trainer
+from charlm.training.validate import validate
+
+LOG_NAME = "log.jsonl"
+SAVE_EVERY_S = 30.0
+VALIDATIONS = 10
+# Of a budget, validations before the last one may take this much, and the last this much.
+VALIDATIONS_SHARE = 0.05
+LAST_VALIDATION_SHARE = 0.15
+PROBE_TOKENS = 16384
+
+
+@dataclass
+class Listener:
+    """What a run tells while it goes: log objects, text for people, and each update's progress."""
+
+    report: Callable[[dict[str, Any]], None] = lambda entry: None
+    say: Callable[[str], None] = lambda text: None
+    update: Callable[[float, int], None] = lambda progress, tokens: None
+
+
+@dataclass
+class Standing:
+    """What a run remembers beside its trainer."""
+
+    elapsed_s: float = 0.0
+    best_nats_per_char: float | None = None
+    best_steps: int = 0
+    stale_validations: int = 0
+    validated_steps: int = 0
+    validated_progress: float = 0.0
+    next_report: int = 1
+    log_bytes: int = 0
+    val_share: float = 1.0
+    losses: list[Any] = field(default_factory=list)  # since the last report
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: at its end, for want of patience, or by the signal of that number."""
+
+    steps: int
+    best_nats_per_char: float | None
+    signal: int | None
+
+
+class Run:
+    """One run in its directory; `go` trains it to the end of its plan."""
+
+    def __init__(
+        self,
+        out: Path,
+        corpus: Corpus,
+        trainer: Trainer,
+        plan: Plan,
+        standing: Standing,
+        listener: Listener,
+        started: float,
+    ) -> None:
+        self.out = out
+        self.corpus = corpus
+        self.trainer = trainer
+        self.config = trainer.config
+        self.network: Network = trainer.network
+        self.plan = plan
+        self.standing = standing
+        self.listener = listener
+        self._elapsed_before = standing.elapsed_s
+        self._started = started
+        self._saved = time.monotonic()
+        train = corpus.size("train")
+        self._tokens_per_char = train.tokens / max(1, train.chars)
+        self._validates = corpus.size("val").tokens > 0
+
+    def go(self) -> Outcome:
+        """Trains to the end, or until SIGINT, SIGTERM or patience stops it, and saves."""
+        if isinstance(self.plan, BudgetPlan) and self._validates:
+            self._probe()
+        with Interrupts() as interrupts:
+            try:
+                while self._progress() < 1 and not interrupts.received and not self._impatient():
+                    self._update()
+                    if self._due():
+                        self.validate()
+                        self._save()
+                    elif time.monotonic() - self._saved > SAVE_EVERY_S:
+                        self._save()
+            except torch.OutOfMemoryError as error:
+                raise TrainingError(
+                    "the device ran out of memory. Lower --batch, --context or --width."
+                ) from error
+            if not interrupts.received:
+                self.validate()
+            elif self.standing.best_nats_per_char is None:
+                self._save_model(None)
+            self._save()
+        standing = self.standing
+        return Outcome(self.trainer.steps, standing.best_nats_per_char, interrupts.received)
+
+    def validate(self) -> None:
+        """Validates the weights as they are, unless that was done, and keeps them if best."""
+        standing, trainer = self.standing, self.trainer
+        if standing.validated_steps == trainer.steps and trainer.steps:
+            return
+        standing.validated_steps = trainer.steps
+        standing.validated_progress = self._progress()
+        if not self._validates:
+            self._save_model(None)
+            return
+        began = time.monotonic()
+        score = validate(self.network, trainer.weights, self.corpus, share=standing.val_share)
+        if isinstance(self.plan, BudgetPlan):
+            self.plan.validation_s = time.monotonic() - began
+        best = standing.best_nats_per_char
+        better = best is None or score.nats_per_char < best
+        if better:
+            standing.best_nats_per_char = score.nats_per_char
+            standing.best_steps = trainer.steps
+            standing.stale_validations = 0
+            self._save_model(score)
+        else:
+            standing.stale_validations += 1
+        self._log(
+            {
+                "steps": trainer.steps,
+                "val_bits_per_char": score.bits_per_char,
+                "val_nats_per_char": score.nats_per_char,
+                "val_tokens": score.tokens,
+                "best": better,
+                "elapsed_s": self._elapsed(),
+            }
+        )
+        if self.config.peek:
+            self.listener.say(self._peek(self.config.peek))
+
+    def _update(self) -> None:
+        standing, trainer = self.standing, self.trainer
+        loss, norm, share = trainer.step(self._progress())
+        standing.losses.append(loss)
+        self.listener.update(self._progress(), trainer.tokens)
+        if trainer.steps < standing.next_report:
+            return
+        # Reports thin out as a run grows: each tenth update at first, later each hundredth part.
+        standing.next_report = trainer.steps + max(10, trainer.steps // 100)
+        loss_nats = sum(float(loss) for loss in standing.losses) / len(standing.losses)
+        standing.losses = []
+        self._check(loss_nats)
+        elapsed_s = self._elapsed()
+        self._log(
+            {
+                "steps": trainer.steps,
+                "epochs": trainer.tokens / max(1, self.corpus.size("train").tokens),
+                "loss_nats": loss_nats,
+                "bits_per_char": loss_nats * self._tokens_per_char / math.log(2),
+                "learning_rate_share": share,
+                "gradient_norm": float(norm),
+                "chars": round(trainer.tokens / self._tokens_per_char),
+                "elapsed_s": elapsed_s,
+            }
+        )
+
+    def _check(self, loss_nats: float) -> None:
+        if math.isfinite(loss_nats):
+            return
+        kept = (
+            f" The best model so far is in {self.out / model_file.MODEL_NAME}."
+            if self.standing.best_nats_per_char is not None
+            else ""
+        )
+        rate = self.trainer.optimizers[0].param_groups[0]["peak_lr"]
+        raise TrainingError(
+            f"the loss is {loss_nats} after {self.trainer.steps} updates. Try a lower --lr"
+            f" (it was {rate:g}) or a lower --clip (it was {self.config.clip})." + kept
+        )
+
+    def _due(self) -> bool:
+        """Whether it is time for a validation before the last one."""
+        steps, progress = self.trainer.steps, self._progress()
+        if self.config.eval_every is not None:
+            return steps % self.config.eval_every == 0 and progress < 1
+        if isinstance(self.plan, StepPlan):
+            return steps % -(-self.plan.total // VALIDATIONS) == 0 and progress < 1
+        spare_s = VALIDATIONS_SHARE * self.plan.budget_s
+        gap = 1 / (1 + min(VALIDATIONS, int(spare_s / max(self.plan.validation_s, 1e-3))))
+        return progress - self.standing.validated_progress >= gap and progress < 1 - gap / 2
+
+    def _probe(self) -> None:
+        """Finds out what a validation takes, and shortens it where it would eat the budget."""
+        size = self.corpus.size("val")
+        share = min(1.0, PROBE_TOKENS / size.tokens)
+        # Twice: the first call pays for torch's own start-up.
+        for _ in range(2):
+            began = time.monotonic()
+            validate(self.network, self.trainer.weights, self.corpus, share=share)
+        whole_s = (time.monotonic() - began) / share
+        if self.trainer.steps == 0:
+            allowed_s = LAST_VALIDATION_SHARE * self.plan.budget_s
+            self.standing.val_share = min(1.0, allowed_s / whole_s)
+            if self.standing.val_share < 1:
+                self.listener.say(
+                    f"validating on the first {self.standing.val_share:.0%} of the split:"
+                    " all of it would take too much of the budget"
+                )
+        self.plan.validation_s = whole_s * self.standing.val_share
+
+    def _peek(self, length: int) -> str:
+        tokenizer = self.corpus.tokenizer
+        pieces: list[str] = []
+        sample_texts(
+            NumpyEngine(self.network, self._numpy_weights()),
+            tokenizer,
+            opening(tokenizer, self.corpus.records, np.empty(0, dtype=np.int64)),
+            SamplingConfig(),
+            seed=self.config.seed or 0,
+            length=length,
+            emit=lambda k, text: pieces.append(text),
+            ended=lambda k, why: None,
+        )
+        return "".join(pieces)
+
+    def _progress(self) -> float:
+        return self.plan.progress(self.trainer.steps, self._elapsed())
+
+    def _elapsed(self) -> float:
+        return self._elapsed_before + time.monotonic() - self._started
+
+    def _impatient(self) -> bool:
+        patience = self.config.patience
+        return patience is not None and self.standing.stale_validations >= patience
+
+    def _log(self, entry: dict[str, Any]) -> None:
+        with (self.out / LOG_NAME).open("a", encoding="utf-8") as log:
+            log.write(json.dumps(entry) + "\n")
+            self.standing.log_bytes = log.tell()
+        self.listener.report(entry)
+
+    def _numpy_weights(self) -> dict[str, np.ndarray]:
+        return {n: w.detach().float().cpu().numpy() for n, w in self.trainer.weights.items()}
+
+    def _save_model(self, score: Score | None) -> None:
+        train = self.corpus.size("train")
+        history = {
+            "steps": self.trainer.steps,
+            "epochs": self.trainer.tokens / max(1, train.tokens),
+            "elapsed_s": self._elapsed(),
+            "val_nats_per_char": score.nats_per_char if score else None,
+            "val_bits_per_char": score.bits_per_char if score else None,
+            "val_chars": score.chars if score else 0,
+        }
+        model = Model(
+            network=self.network,
+            weights=self._numpy_weights(),
+            tokenizer=self.corpus.tokenizer,
+            records=self.corpus.records,
+            corpus_hash=self.corpus.hash,
+            training=self.config.to_dict(),
+            history=history,
+        )
+        model_file.save(model, self.out / model_file.MODEL_NAME)
+
+    def _save(self) -> None:
+        """Writes `last.safetensors`, unless the weights have gone bad since the last report."""
+        standing = self.standing
+        standing.losses = [float(loss) for loss in standing.losses]
+        self._check(sum(standing.losses))
+        standing.elapsed_s = self._elapsed()
+        tensors, about = self.trainer.state_dict()
+        checkpoint.save(
+            checkpoint.Checkpoint(
+                network=self.network.config,
+                training=self.config,
+                corpus_path=self.corpus.path.resolve(),
+                corpus_hash=self.corpus.hash,
+                tensors=tensors,
+                trainer=about,
+                run=asdict(standing),
+            ),
+            self.out / checkpoint.LAST_NAME,
+        )
+        self._saved = time.monotonic()

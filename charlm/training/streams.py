@@ -1,0 +1,212 @@
+"""The order in which a split is read: batches of rows, each row one stream of text.
+
+A stream's position is a few numbers (`state_dict`), so that a run can go on exactly where it was.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from charlm.corpus import Corpus
+
+IGNORED = -100  # the target of a position that only pads; torch's cross-entropy leaves it out
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One update's text: `inputs` and `targets` (B, T), int64; targets follow inputs by one.
+
+    `fresh` says that every row begins a new stream, so the state begins anew as well.
+    """
+
+    inputs: np.ndarray
+    targets: np.ndarray
+    fresh: bool
+
+    @property
+    def tokens(self) -> int:
+        """How many targets count."""
+        return int((self.targets != IGNORED).sum())
+
+
+class Streams:
+    """Endless batches over a split, epoch after epoch; subclasses lay out one epoch."""
+
+    def __init__(self, start: int, seed: int) -> None:
+        self.start = start
+        self.seed = seed
+        self.epoch = 0
+        self.batches_done = 0  # in this epoch
+        self._batches: Iterator[Batch] | None = None
+
+    def next(self) -> Batch:
+        """The next batch; a new epoch begins when one ends."""
+        if self._batches is None:
+            self._batches = self.batches(self.batches_done)
+        batch = next(self._batches, None)
+        if batch is None:
+            self.epoch += 1
+            self.batches_done = 0
+            self._batches = self.batches(0)
+            batch = next(self._batches)
+        self.batches_done += 1
+        return batch
+
+    def state_dict(self) -> dict[str, Any]:
+        """The position, as plain data."""
+        return {"epoch": self.epoch, "batches_done": self.batches_done}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes to a position that `state_dict` gave."""
+        self.epoch, self.batches_done = state["epoch"], state["batches_done"]
+        self._batches = None
+
+    def epoch_batches(self) -> int:
+        """How many batches an epoch has (an estimate where epochs differ)."""
+        raise NotImplementedError
+
+    def batches(self, first: int) -> Iterator[Batch]:
+        """The batches of the current epoch from number `first` on."""
+        raise NotImplementedError
+
+
+class ContiguousStreams(Streams):
+    """Rows side by side, each reading its own contiguous part of the text, T steps at a time.
+
+    Law: an epoch has every token as a target exactly once.
+    """
+
+    def __init__(
+        self, ids: np.ndarray, *, rows: int, context: int, start: int, seed: int = 0
+    ) -> None:
+        super().__init__(start, seed)
+        self.ids = ids
+        self.context = context
+        rows = max(1, min(rows, len(ids)))
+        edges = np.arange(rows + 1) * len(ids) // rows
+        self.firsts, self.ends = edges[:-1, None], edges[1:, None]  # (B, 1)
+        self.length = int((self.ends - self.firsts).max())
+
+    def epoch_batches(self) -> int:
+        """How many batches an epoch has."""
+        return -(-self.length // self.context)
+
+    def batches(self, first: int) -> Iterator[Batch]:
+        """The batches of an epoch from number `first` on."""
+        for begin in range(first * self.context, self.length, self.context):
+            offsets = np.arange(begin, min(begin + self.context, self.length))
+            positions = self.firsts + offsets  # (B, T)
+            inside = positions < self.ends  # rows differ in length by one
+            targets = self.ids[np.minimum(positions, self.ends - 1)].astype(np.int64)
+            inputs = self.ids[np.maximum(positions - 1, 0)].astype(np.int64)
+            if begin == 0:
+                inputs[:, 0] = self.start
+            yield Batch(inputs, np.where(inside, targets, IGNORED), fresh=begin == 0)
+
+
+class RecordStreams(Streams):
+    """Records kept apart: every row reads one record, from `start` to its boundary.
+
+    Records of similar length share a batch, so that little is padding; how many depends on their
+    length, so that a batch holds about `rows * context` tokens. Records longer than the context
+    are read in pieces with the state carried on. Law: an epoch has every token as a target once.
+    """
+
+    # Sorting by length only within windows of this many records keeps the order random.
+    WINDOW = 4096
+
+    def __init__(
+        self,
+        ids: np.ndarray,
+        *,
+        boundary: int,
+        rows: int,
+        context: int,
+        start: int,
+        seed: int = 0,
+        shuffled: bool = True,
+    ) -> None:
+        super().__init__(start, seed)
+        self.ids = ids
+        self.rows = rows
+        self.context = context
+        self.shuffled = shuffled
+        self.ends = _positions(ids, boundary) + 1
+        if len(ids) and (not len(self.ends) or self.ends[-1] != len(ids)):
+            self.ends = np.append(self.ends, len(ids))
+        self.firsts = np.concatenate([[0], self.ends[:-1]])
+
+    def epoch_batches(self) -> int:
+        """About how many batches an epoch has."""
+        return max(1, -(-len(self.ids) // (self.rows * self.context)))
+
+    def batches(self, first: int) -> Iterator[Batch]:
+        """The batches of the current epoch from number `first` on."""
+        done = 0
+        for group in self._groups():
+            pieces = -(-int((self.ends[group] - self.firsts[group]).max()) // self.context)
+            for piece in range(max(first - done, 0), pieces):
+                yield self._batch(group, piece)
+            done += pieces
+
+    def _groups(self) -> Iterator[np.ndarray]:
+        """The records of each group of rows, as indices, in the order of this epoch."""
+        lengths = self.ends - self.firsts
+        order = np.arange(len(lengths))
+        rng = np.random.default_rng([self.seed, self.epoch])
+        if self.shuffled:
+            rng.shuffle(order)
+        for begin in range(0, len(order), self.WINDOW):
+            window = order[begin : begin + self.WINDOW]
+            window = window[np.argsort(-lengths[window], kind="stable")]
+            groups, used = [], 0
+            while used < len(window):
+                # The longest first, so that a group's size follows from its first record.
+                longest = min(int(lengths[window[used]]), self.context)
+                size = max(self.rows, self.rows * self.context // longest)
+                groups.append(window[used : used + size])
+                used += size
+            turns = rng.permutation(len(groups)) if self.shuffled else range(len(groups))
+            yield from (groups[turn] for turn in turns)
+
+    def _batch(self, group: np.ndarray, piece: int) -> Batch:
+        firsts, ends = self.firsts[group, None], self.ends[group, None]
+        begin = piece * self.context
+        length = min(self.context, int((ends - firsts).max()) - begin)
+        positions = firsts + np.arange(begin, begin + length)  # (B, T)
+        inside = positions < ends
+        targets = self.ids[np.minimum(positions, ends - 1)].astype(np.int64)
+        inputs = self.ids[np.clip(positions - 1, 0, len(self.ids) - 1)].astype(np.int64)
+        if piece == 0:
+            inputs[:, 0] = self.start
+        return Batch(inputs, np.where(inside, targets, IGNORED), fresh=piece == 0)
+
+
+def streams_of(
+    corpus: Corpus, split: str, *, rows: int, context: int, seed: int, shuffled: bool = True
+) -> Streams:
+    """The streams of a corpus's split: by record where it has records, else contiguous."""
+    ids, tokenizer = corpus.ids(split), corpus.tokenizer
+    start = tokenizer.vocabulary
+    if corpus.records == "none" or tokenizer.boundary is None:
+        return ContiguousStreams(ids, rows=rows, context=context, start=start, seed=seed)
+    return RecordStreams(
+        ids,
+        boundary=tokenizer.boundary,
+        rows=rows,
+        context=context,
+        start=start,
+        seed=seed,
+        shuffled=shuffled,
+    )
+
+
+def _positions(ids: np.ndarray, wanted: int, chunk: int = 1 << 24) -> np.ndarray:
+    """Where `wanted` stands in ids, found a chunk at a time so that a big file stays on disk."""
+    found = [
+        np.flatnonzero(ids[begin : begin + chunk] == wanted) + begin
+        for begin in range(0, len(ids), chunk)
+    ]
+    return np.concatenate(found) if found else np.empty(0, dtype=np.int64)

@@ -1,0 +1,151 @@
+"""The trainer: exactly what changes while a network is fitted, and one update of it.
+
+The object is the list of what changes, so its `state_dict` cannot forget anything.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from charlm.config import TrainingConfig
+from charlm.network import Network
+from charlm.training import optimizers, schedules
+from charlm.training.streams import IGNORED, Batch, Streams
+
+State = tuple[tuple[Tensor, ...], ...]
+
+
+class Trainer:
+    """Weights, optimiser, recurrent state, random state, data position and counts.
+
+    Law: on a CPU, k updates, saved, loaded, and k more equal 2k updates bit for bit.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        config: TrainingConfig,
+        weights: dict[str, Tensor],
+        streams: Streams,
+        device: torch.device,
+    ) -> None:
+        self.network = network
+        self.config = config
+        self.device = device
+        self.streams = streams
+        # clone: an update must never reach tensors the caller still holds
+        self.weights = {
+            name: weight.to(device).clone().requires_grad_() for name, weight in weights.items()
+        }
+        self.optimizers = optimizers.build(config, self.weights)
+        self.state: State | None = None
+        self.generator = torch.Generator(device).manual_seed(config.seed or 0)
+        self.steps = 0
+        self.tokens = 0
+        self._loss = torch.compile(self._batch_loss) if config.compile else self._batch_loss
+        self._autocast = torch.autocast(
+            device.type, torch.bfloat16, enabled=config.precision == "bfloat16"
+        )
+
+    def step(self, progress: float) -> tuple[Tensor, Tensor, float]:
+        """Makes one update at `progress` in [0, 1] through the run.
+
+        Returns the mean loss in nats per token and the gradient's norm before clipping, both as
+        tensors that need not be waited for, and the share of the peak learning rate it used.
+        """
+        batch = self.streams.next()
+        inputs, targets = self._tensor(batch.inputs), self._tensor(batch.targets)
+        state = self._state_before(batch)
+        with self._autocast:
+            loss, state = self._loss(inputs, targets, state)
+        loss.backward()
+        self.state = tuple(tuple(part.detach() for part in layer) for layer in state)
+        clip = self.config.clip or float("inf")
+        norm = torch.nn.utils.clip_grad_norm_(self.weights.values(), clip)
+        share = schedules.share(self.config.schedule, progress, self.config.warmup)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["peak_lr"] * share
+            optimizer.step()
+            optimizer.zero_grad()
+        self.steps += 1
+        self.tokens += batch.tokens
+        return loss.detach(), norm, share
+
+    def state_dict(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """All that changes: tensors by name, and plain data."""
+        tensors = {f"weights.{name}": weight.detach() for name, weight in self.weights.items()}
+        groups = []
+        for i, optimizer in enumerate(self.optimizers):
+            saved = optimizer.state_dict()
+            groups.append(saved["param_groups"])
+            for number, entries in saved["state"].items():
+                for name, value in entries.items():
+                    if value is not None:
+                        tensors[f"optimizer.{i}.{number}.{name}"] = torch.as_tensor(value)
+        for i, layer in enumerate(self.state or ()):
+            for j, part in enumerate(layer):
+                tensors[f"state.{i}.{j}"] = part
+        tensors["generator"] = self.generator.get_state()
+        about = {
+            "steps": self.steps,
+            "tokens": self.tokens,
+            "streams": self.streams.state_dict(),
+            "optimizer_groups": groups,
+        }
+        return tensors, about
+
+    def load_state_dict(self, tensors: dict[str, Tensor], about: dict[str, Any]) -> None:
+        """Becomes the trainer whose `state_dict` this was."""
+        with torch.no_grad():
+            for name, weight in self.weights.items():
+                weight.copy_(tensors[f"weights.{name}"])
+        for i, (optimizer, groups) in enumerate(
+            zip(self.optimizers, about["optimizer_groups"], strict=True)
+        ):
+            entries: dict[int, dict[str, Tensor]] = {}
+            for key, value in _under(tensors, f"optimizer.{i}.").items():
+                number, name = key.split(".", 1)
+                entries.setdefault(int(number), {})[name] = value
+            optimizer.load_state_dict({"state": entries, "param_groups": groups})
+        parts: dict[int, dict[int, Tensor]] = {}
+        for key, value in _under(tensors, "state.").items():
+            i, j = map(int, key.split("."))
+            parts.setdefault(i, {})[j] = value.to(self.device)
+        self.state = (
+            tuple(tuple(parts[i][j] for j in sorted(parts[i])) for i in sorted(parts)) or None
+        )
+        self.generator.set_state(tensors["generator"].cpu())
+        self.steps = about["steps"]
+        self.tokens = about["tokens"]
+        self.streams.load_state_dict(about["streams"])
+
+    def _batch_loss(self, inputs: Tensor, targets: Tensor, state: State) -> tuple[Tensor, State]:
+        drop = self._drop if self.config.dropout else None
+        w = self.network.arrange(self.weights)
+        logits, state = self.network.scan(torch, w, inputs, state, drop)
+        loss = functional.cross_entropy(
+            logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED
+        )
+        return loss, state
+
+    def _drop(self, x: Tensor) -> Tensor:
+        keep = 1.0 - self.config.dropout
+        mask = torch.empty_like(x).bernoulli_(keep, generator=self.generator)
+        return x * mask / keep
+
+    def _state_before(self, batch: Batch) -> State:
+        if batch.fresh or self.state is None:
+            w = self.network.arrange(self.weights)
+            with torch.no_grad():
+                return self.network.initial_state(torch, w, len(batch.inputs))
+        return self.state
+
+    def _tensor(self, ids: Any) -> Tensor:
+        return torch.from_numpy(ids).to(self.device, non_blocking=True)
+
+
+def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
