@@ -1,0 +1,58 @@
+"""What is shipped: a wheel that works away from the repository."""
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from charlm import corpora
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """The wheel, built from the source distribution, which so is tested with it."""
+    built = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", built, REPOSITORY]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return next(built.glob("*.whl"))
+
+
+def test_wheel_has_the_whole_package_and_nothing_beside_it(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        shipped = {name for name in archive.namelist() if ".dist-info/" not in name}
+    modules = {str(p.relative_to(REPOSITORY)) for p in (REPOSITORY / "charlm").rglob("*.py")}
+    assert shipped >= modules | {"charlm/corpora.toml"}
+    assert all(name.startswith("charlm/") for name in shipped)
+
+
+def test_wheel_finds_its_corpora_without_the_repository(wheel, tmp_path):
+    unpacked, elsewhere = tmp_path / "unpacked", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(unpacked)
+
+    def python(*arguments):
+        environment = os.environ | {"PYTHONPATH": str(unpacked)}
+        return subprocess.run(
+            [sys.executable, *arguments],
+            cwd=elsewhere,
+            env=environment,
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+
+    place = "from charlm import corpora; print(corpora.__file__, corpora.MANIFEST, sep='\\n')"
+    module, manifest = map(Path, python("-c", place).splitlines())
+    assert module == unpacked / "charlm" / "corpora" / "__init__.py"
+    assert manifest == unpacked / "charlm" / "corpora.toml"
+    assert manifest.read_bytes() == (REPOSITORY / "corpora" / "manifest.toml").read_bytes()
+    listed = python("-m", "charlm", "corpus", "list", "--json").splitlines()
+    assert [json.loads(line)["name"] for line in listed] == corpora.names()
