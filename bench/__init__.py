@@ -1,0 +1,1 @@
+"""Benchmarks: one script a figure, each printing JSON lines; `make bench` runs them all."""

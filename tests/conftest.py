@@ -1,0 +1,72 @@
+"""What several tests share: small texts, a model that is a table, a way to run the command."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+
+class TableEngine:
+    """A bigram table with the interface of an engine; its state counts the ids read, by row."""
+
+    def __init__(self, logits):
+        self.logits = np.asarray(logits, dtype=np.float32)  # (V + 1, V)
+        self.vocabulary = self.logits.shape[1]
+        self.start = self.vocabulary
+
+    def initial_state(self, batch):
+        return ((np.zeros(batch, dtype=int),),)
+
+    def step(self, ids, state):
+        ((reads,),) = state
+        return self.logits[ids], ((reads + 1,),)
+
+
+@pytest.fixture
+def table_engine():
+    """A random table over 7 ids."""
+    return TableEngine(np.random.default_rng(0).standard_normal((8, 7)))
+
+
+@pytest.fixture
+def uniform_engine():
+    """Every id equally likely, always."""
+    return TableEngine(np.zeros((9, 8)))
+
+
+@pytest.fixture
+def cycle_engine():
+    """0, 1, 2, 0, 1, 2, ... with certainty; what comes first is 0."""
+    logits = np.full((4, 3), -50.0)
+    for before, after in ((3, 0), (0, 1), (1, 2), (2, 0)):
+        logits[before, after] = 50.0
+    return TableEngine(logits)
+
+
+@pytest.fixture(scope="session")
+def shakespeare():
+    """The path of tiny Shakespeare."""
+    path = SHARED / "tinyshakespeare.txt"
+    if not path.exists():
+        pytest.skip("../shared/data/tinyshakespeare.txt is not on this machine")
+    return path
+
+
+@pytest.fixture(scope="session")
+def charlm():
+    """Runs `charlm ARGS` in a process of its own; text in and out."""
+
+    def run(*args, stdin="", cwd=None, timeout=120):
+        return subprocess.run(
+            [sys.executable, "-m", "charlm", *map(str, args)],
+            input=stdin if isinstance(stdin, bytes) else stdin.encode("utf-8"),
+            capture_output=True,
+            cwd=cwd,
+            timeout=timeout,
+        )
+
+    return run

@@ -1,0 +1,45 @@
+"""Learning-rate schedules and plans: from the start of a run to its end."""
+
+from itertools import pairwise
+
+import pytest
+
+from charlm.config import SCHEDULES
+from charlm.training.plan import BudgetPlan, StepPlan
+from charlm.training.schedules import SCHEDULES as FUNCTIONS
+from charlm.training.schedules import share
+
+
+def test_the_registry_has_the_names_of_the_config():
+    assert set(FUNCTIONS) == set(SCHEDULES)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("warmup", [0.0, 0.1, 1.0])
+def test_rises_to_the_peak_then_never_rises_again(schedule, warmup):
+    shares = [share(schedule, step / 1000, warmup) for step in range(1001)]
+    assert all(0 <= value <= 1 for value in shares)
+    peak = round(1000 * warmup)
+    assert all(a <= b for a, b in pairwise(shares[:peak]))
+    assert all(a >= b for a, b in pairwise(shares[peak:]))
+    if warmup < 1:
+        assert shares[peak] == 1
+        assert shares[-1] == (1 if schedule == "constant" else pytest.approx(0))
+
+
+def test_progress_beyond_the_end_is_the_end():
+    assert share("linear", 1.5, 0.0) == 0
+
+
+def test_a_step_plan_counts_updates():
+    assert [StepPlan(4).progress(steps, 1e9) for steps in (0, 2, 4)] == [0, 0.5, 1]
+
+
+def test_a_budget_plan_leaves_time_for_the_last_validation():
+    plan = BudgetPlan(100, validation_s=10)
+    assert plan.progress(10**9, 0) == 0
+    assert plan.progress(0, 85) < 1 < plan.progress(0, 89)
+
+
+def test_a_budget_shorter_than_its_ending_still_trains():
+    assert BudgetPlan(1, validation_s=10).progress(0, 0.1) < 1
