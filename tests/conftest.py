@@ -6,6 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+
+# The networks of the tests are too small to share between threads, and the cores may be busy.
+torch.set_num_threads(1)
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 

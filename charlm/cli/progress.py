@@ -9,7 +9,8 @@ import click
 from tqdm import tqdm
 
 if TYPE_CHECKING:
-    from charlm.training.run import Listener, Outcome, Run
+    from charlm.training.run import Run
+    from charlm.training.standing import Listener, Outcome
 
 
 class Progress:
@@ -31,7 +32,7 @@ class Progress:
 
     def listener(self) -> "Listener":
         """The listener that shows what a run tells here."""
-        from charlm.training.run import Listener
+        from charlm.training.standing import Listener
 
         return Listener(report=self._report, say=self.say, update=self._update)
 
@@ -44,7 +45,7 @@ class Progress:
 
     def begin(self, run: "Run") -> None:
         """Says what is trained, and draws the bar."""
-        config, network = run.config, run.network
+        network = run.network
         train = run.corpus.size("train")
         self.say(
             f"{config_words(network.config)}, {network.parameters():,} parameters,"
@@ -61,7 +62,6 @@ class Progress:
             leave=False,
             dynamic_ncols=True,
         )
-        del config
 
     def end(self, run: "Run", outcome: "Outcome") -> None:
         """Removes the bar and says how it went."""

@@ -18,7 +18,8 @@ from charlm.network import Network
 from charlm.training import checkpoint
 from charlm.training.initialise import initial_weights
 from charlm.training.plan import BudgetPlan, Plan, StepPlan
-from charlm.training.run import LOG_NAME, Listener, Run, Standing
+from charlm.training.run import LOG_NAME, Run
+from charlm.training.standing import Listener, Standing
 from charlm.training.streams import Streams, streams_of
 from charlm.training.trainer import Trainer
 

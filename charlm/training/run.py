@@ -7,8 +7,7 @@ on needs) and `log.jsonl` (the config, then one object per report).
 import json
 import math
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from charlm.score import Score
 from charlm.training import checkpoint
 from charlm.training.interrupts import Interrupts
 from charlm.training.plan import BudgetPlan, Plan, StepPlan
+from charlm.training.standing import Listener, Outcome, Standing
 from charlm.training.trainer import Trainer
 from charlm.training.validate import validate
 
@@ -37,40 +37,6 @@ VALIDATIONS = 10
 VALIDATIONS_SHARE = 0.05
 LAST_VALIDATION_SHARE = 0.15
 PROBE_TOKENS = 16384
-
-
-@dataclass
-class Listener:
-    """What a run tells while it goes: log objects, text for people, and each update's progress."""
-
-    report: Callable[[dict[str, Any]], None] = lambda entry: None
-    say: Callable[[str], None] = lambda text: None
-    update: Callable[[float, int], None] = lambda progress, tokens: None
-
-
-@dataclass
-class Standing:
-    """What a run remembers beside its trainer."""
-
-    elapsed_s: float = 0.0
-    best_nats_per_char: float | None = None
-    best_steps: int = 0
-    stale_validations: int = 0
-    validated_steps: int = 0
-    validated_progress: float = 0.0
-    next_report: int = 1
-    log_bytes: int = 0
-    val_share: float = 1.0
-    losses: list[Any] = field(default_factory=list)  # since the last report
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a run ended: at its end, for want of patience, or by the signal of that number."""
-
-    steps: int
-    best_nats_per_char: float | None
-    signal: int | None
 
 
 class Run:

@@ -1,0 +1,140 @@
+"""The network's laws, over every cell and every way of joining blocks."""
+
+import numpy as np
+import pytest
+import torch
+
+from charlm.cells import CELLS
+from charlm.config import NORMS, NetworkConfig
+from charlm.errors import ConfigError
+from charlm.network import Network
+from charlm.sampling.engine import NumpyEngine, TorchEngine
+from charlm.training.initialise import initial_weights
+
+V, B, T = 11, 3, 40
+# Logits are sums over the width in float32, after T steps of rounding.
+TOLERANCE = {"rtol": 1e-4, "atol": 2e-5}
+
+SHAPES = {
+    "plain": {},
+    "deep": {"layers": 3},
+    "tied": {"tied": True},
+    "residual": {"layers": 2, "residual": True, "norm": "rms"},
+    "residual, narrow embedding": {"layers": 3, "residual": True, "embedding": 5, "norm": "layer"},
+    "normed": {"layers": 2, "norm": "layer"},
+}
+every_cell = pytest.mark.parametrize("cell", CELLS)
+every_shape = pytest.mark.parametrize("shape", SHAPES)
+
+
+def make(cell, shape, seed=1):
+    network = Network(NetworkConfig(cell=cell, width=16, **SHAPES[shape]), V)
+    weights = initial_weights(network, seed)
+    generator = torch.Generator().manual_seed(seed)
+    for weight in weights.values():  # scales of 1 and shifts of 0 would hide mistakes
+        weight += 0.1 * torch.randn(weight.shape, generator=generator)
+    ids = torch.randint(0, V, (B, T), generator=generator)
+    ids[:, 0] = network.start
+    return network, weights, ids
+
+
+def scan(network, weights, ids, state=None):
+    w = network.arrange(weights)
+    state = state or network.initial_state(torch, w, len(ids))
+    return network.scan(torch, w, ids, state)
+
+
+@every_cell
+@every_shape
+@pytest.mark.parametrize("engine", ["numpy", "torch"])
+def test_steps_equal_scan_on_both_engines(cell, shape, engine):
+    network, weights, ids = make(cell, shape)
+    expected, last = scan(network, weights, ids)
+    flat = {name: weight.numpy() for name, weight in weights.items()}
+    stepper = NumpyEngine(network, flat) if engine == "numpy" else TorchEngine(network, flat, "cpu")
+    state = stepper.initial_state(B)
+    for t in range(T):
+        logits, state = stepper.step(ids[:, t].numpy(), state)
+        np.testing.assert_allclose(logits, expected[:, t], **TOLERANCE)
+    for layer, expected_layer in zip(state, last, strict=True):
+        for part, expected_part in zip(layer, expected_layer, strict=True):
+            np.testing.assert_allclose(part, expected_part, **TOLERANCE)
+
+
+@every_cell
+@every_shape
+@pytest.mark.parametrize("piece", [1, 7, 33])
+def test_scan_in_pieces_equals_the_whole(cell, shape, piece):
+    network, weights, ids = make(cell, shape)
+    expected, _ = scan(network, weights, ids)
+    found, state = [], None
+    for begin in range(0, T, piece):
+        logits, state = scan(network, weights, ids[:, begin : begin + piece], state)
+        found.append(logits)
+    torch.testing.assert_close(torch.cat(found, 1), expected, **TOLERANCE)
+
+
+@every_cell
+@every_shape
+def test_gradients_reach_every_weight(cell, shape):
+    network, weights, ids = make(cell, shape)
+    for weight in weights.values():
+        weight.requires_grad_()
+    logits, _ = scan(network, weights, ids)
+    torch.nn.functional.cross_entropy(logits.flatten(0, 1), ids.flatten() % V).backward()
+    for name, weight in weights.items():
+        assert weight.grad is not None, name
+        assert weight.grad.abs().max() > 0, name
+
+
+def test_the_table_over_the_vocabulary_changes_nothing():
+    network, weights, ids = make("lstm", "normed")
+    flat = {name: weight.numpy() for name, weight in weights.items()}
+    w = network.arrange(flat)
+    tabled = network.with_table(np, w)
+    assert w["table"] is None
+    assert tabled["table"].shape == (V + 1, 64)
+    state = network.initial_state(np, w, B)
+    plain, _ = network.step(np, w, ids[:, 0].numpy(), state)
+    looked_up, _ = network.step(np, tabled, ids[:, 0].numpy(), state)
+    np.testing.assert_allclose(looked_up, plain, rtol=1e-5, atol=1e-6)
+
+
+def test_a_table_too_large_to_be_worth_it_is_not_made():
+    network = Network(NetworkConfig(width=512), 5000)
+    weights = {n: w.numpy() for n, w in initial_weights(network, 1).items()}
+    assert network.with_table(np, network.arrange(weights))["table"] is None
+
+
+def test_tied_weights_are_one():
+    network, weights, _ = make("gru", "tied")
+    assert "head.weight" not in weights
+    w = network.arrange(weights)
+    assert w["head"].data_ptr() == w["embedding"].data_ptr()
+    assert w["head"].shape == (V, 16)
+
+
+def test_tied_needs_an_embedding_as_wide_as_the_network():
+    with pytest.raises(ConfigError, match="tied"):
+        Network(NetworkConfig(width=16, embedding=8, tied=True), V)
+
+
+@every_shape
+def test_parameters_counts_every_number(shape):
+    network, weights, _ = make("lstm", shape)
+    assert network.parameters() == sum(weight.numel() for weight in weights.values())
+
+
+def test_the_seed_decides_the_weights():
+    network = Network(NetworkConfig(width=16), V)
+    first, same, other = (initial_weights(network, seed) for seed in (1, 1, 2))
+    for name in first:
+        torch.testing.assert_close(first[name], same[name], rtol=0, atol=0)
+    assert not torch.equal(first["embedding"], other["embedding"])
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_every_norm_has_its_weights(norm):
+    names = Network(NetworkConfig(norm=norm, width=8), V).shapes()
+    assert ("norm.scale" in names) == (norm != "none")
+    assert ("norm.shift" in names) == (norm == "layer")

@@ -1,0 +1,163 @@
+"""The trainer's laws: it learns, it can be stopped and resumed, and the gradient is the text's."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from charlm.cells import CELLS
+from charlm.config import OPTIMIZERS, PRECISIONS, NetworkConfig, TrainingConfig
+from charlm.network import Network
+from charlm.training import optimizers
+from charlm.training.initialise import initial_weights
+from charlm.training.streams import ContiguousStreams, RecordStreams
+from charlm.training.trainer import Trainer
+
+V = 5
+IDS = np.tile([0, 1, 2, 3, 1, 4], 300)
+
+
+def trainer(*, cell="lstm", records=False, layers=1, **settings):
+    config = TrainingConfig(**{"seed": 1, "batch": 4, "context": 8, "lr": 1e-2} | settings)
+    network = Network(NetworkConfig(cell=cell, width=16, layers=layers), V)
+    common = {"rows": config.batch, "context": config.context, "start": V, "seed": 1}
+    streams = (
+        RecordStreams(IDS, boundary=4, **common) if records else ContiguousStreams(IDS, **common)
+    )
+    weights = initial_weights(network, config.seed)
+    return Trainer(network, config, weights, streams, torch.device("cpu"))
+
+
+def run(trainer, steps, total=1000):
+    return [float(trainer.step(trainer.steps / total)[0]) for _ in range(steps)]
+
+
+def equal(a, b):
+    tensors, about = a.state_dict()
+    others, other_about = b.state_dict()
+    assert tensors.keys() == others.keys()
+    for name, tensor in tensors.items():
+        assert torch.equal(tensor, others[name]), name
+    assert about == other_about
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_learns_a_text_that_can_be_learned(cell):
+    losses = run(trainer(cell=cell), 150)
+    assert losses[0] == pytest.approx(math.log(V), abs=0.5)
+    # Where 1 stands, what follows depends on what came before: a bigram model stays above 0.2.
+    assert np.mean(losses[-10:]) < 0.1
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("records", [False, True])
+def test_stopped_and_resumed_equals_uninterrupted(optimizer, records):
+    settings = {"optimizer": optimizer, "records": records, "dropout": 0.2, "layers": 2}
+    whole = trainer(**settings)
+    losses = run(whole, 60)
+    first = trainer(**settings)
+    run(first, 37)
+    saved = first.state_dict()
+    second = trainer(**settings | {"seed": 1})
+    run(second, 3)  # whatever it did before must be forgotten
+    second.load_state_dict(*saved)
+    assert run(second, 23) == losses[37:]
+    equal(whole, second)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_every_optimiser_learns_at_its_own_rate(optimizer):
+    losses = run(trainer(optimizer=optimizer, lr=None), 200, total=200)
+    assert np.mean(losses[-10:]) < 0.8 * losses[0]
+
+
+def test_the_registry_has_the_names_of_the_config():
+    assert set(optimizers.OPTIMIZERS) == set(optimizers.RATES) == set(OPTIMIZERS)
+
+
+def test_the_state_is_carried_from_batch_to_batch():
+    """The gradient is cut at a batch's edge, the state is not."""
+    carried = trainer(schedule="constant")
+    run(carried, 1)
+    state = carried.state
+    batch = carried.streams.next()
+    assert not batch.fresh
+    with torch.no_grad():
+        loss, _ = carried._batch_loss(
+            torch.from_numpy(batch.inputs), torch.from_numpy(batch.targets), state
+        )
+    again = trainer(schedule="constant")
+    assert run(again, 2)[1] == pytest.approx(float(loss), abs=1e-6)
+
+
+def test_an_epoch_begins_with_a_fresh_state():
+    one = trainer()
+    run(one, one.streams.epoch_batches())
+    assert any(part.abs().max() > 0 for layer in one.state for part in layer)
+    batch = one.streams.next()
+    assert batch.fresh
+    assert all((part == 0).all() for layer in one._state_before(batch) for part in layer)
+
+
+def test_padding_changes_neither_loss_nor_gradient():
+    """A record's loss and gradient are the same alone and beside a longer one."""
+    short, long = [0, 1, 4], [0, 1, 2, 3, 1, 2, 4]
+
+    def gradients(ids, rows):
+        config = TrainingConfig(seed=1, batch=rows, context=16, lr=1e-12, clip=0)
+        network = Network(NetworkConfig(width=16), V)
+        streams = RecordStreams(
+            np.array(ids), boundary=4, rows=rows, context=16, start=V, shuffled=False
+        )
+        one = Trainer(network, config, initial_weights(network, 1), streams, torch.device("cpu"))
+        batch = one.streams.next()
+        inputs, targets = torch.from_numpy(batch.inputs), torch.from_numpy(batch.targets)
+        loss, _ = one._batch_loss(inputs, targets, one._state_before(batch))
+        total = loss * batch.tokens
+        return total.detach(), torch.autograd.grad(total, list(one.weights.values()))
+
+    alone = [gradients(record, 1) for record in (short, long)]
+    total, together = gradients(short + long, 2)
+    assert float(total) == pytest.approx(sum(float(loss) for loss, _ in alone), rel=1e-5)
+    for both, a, b in zip(together, alone[0][1], alone[1][1], strict=True):
+        torch.testing.assert_close(both, a + b, rtol=1e-4, atol=1e-5)
+
+
+def test_dropout_is_random_only_through_the_trainers_own_generator():
+    torch.manual_seed(1)
+    first = run(trainer(dropout=0.5), 5)
+    torch.manual_seed(2)
+    assert run(trainer(dropout=0.5), 5) == first
+    assert run(trainer(dropout=0.5, seed=1), 5) != run(trainer(dropout=0.0), 5)
+
+
+def test_clipping_bounds_the_update():
+    free, clipped = (
+        trainer(optimizer="sgd", lr=1.0, clip=0),
+        trainer(optimizer="sgd", lr=1.0, clip=1e-3, warmup=0.0),
+    )
+    before = {name: w.detach().clone() for name, w in clipped.weights.items()}
+    _, norm, _ = clipped.step(0.0)
+    moved = sum(((w.detach() - before[n]) ** 2).sum() for n, w in clipped.weights.items()) ** 0.5
+    assert float(norm) > 1e-3
+    assert float(moved) == pytest.approx(1e-3, rel=1e-2)
+    assert float(free.step(0.0)[1]) == pytest.approx(float(norm))
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("cell", CELLS)
+def test_every_precision_learns(precision, cell):
+    one = trainer(precision=precision, cell=cell)
+    losses = run(one, 60)
+    assert np.mean(losses[-5:]) < 0.7 * losses[0]
+    assert all(w.dtype == torch.float32 for w in one.weights.values())
+
+
+def test_muons_update_is_about_orthogonal():
+    generator = torch.Generator().manual_seed(0)
+    for shape in ((2, 16, 16), (1, 8, 20), (3, 20, 8)):
+        found = optimizers.orthogonal(torch.randn(shape, generator=generator))
+        singular = torch.linalg.svdvals(found)
+        assert found.shape == shape
+        assert 0.3 < singular.min() <= singular.max() < 1.4
