@@ -1,5 +1,6 @@
 """One stream of text: charlm's numpy step against the eager torch loop with the same weights."""
 
+import string
 import subprocess
 import sys
 import tempfile
@@ -15,6 +16,7 @@ from charlm.config import NetworkConfig
 from charlm.model_file import Model
 from charlm.network import Network
 from charlm.tokenizer import Tokenizer
+from charlm.tokenizer.forms import char_form
 from charlm.training.initialise import initial_weights
 
 WIDTH, LAYERS, LENGTH, RUNS = 512, 2, 2000, 5
@@ -23,18 +25,15 @@ TORCH_LENGTH = 300  # the slow side; characters/s do not depend on how many
 
 def random_model(*, width: int, layers: int, cell: str = "lstm") -> Model:
     """An untrained model over the 65 symbols of tiny Shakespeare, sure enough of itself."""
-    tokenizer = Tokenizer.from_characters(" !$&',-.3:;?" + "\n" + letters())
+    symbols = [*"\n !$&',-.3:;?", *string.ascii_letters]
+    form = char_form(symbols, boundary=False, unknown=False, normalize="none")
+    tokenizer = Tokenizer.from_json(form)
     config = NetworkConfig(cell=cell, width=width, layers=layers)
     network = Network(config, tokenizer.vocabulary)
     weights = {n: w.numpy().copy() for n, w in initial_weights(network, seed=1).items()}
     # Logits far apart, so that the greedy text is not a matter of rounding.
     weights["head.weight"] *= 20
     return Model(network=network, weights=weights, tokenizer=tokenizer)
-
-
-def letters() -> str:
-    """The 52 letters."""
-    return "".join(chr(ord(first) + i) for first in "Aa" for i in range(26))
 
 
 class EagerLoop:

@@ -133,7 +133,7 @@ class NetworkConfig(Knobs):
     width: int = knob(384, "Units in each layer.", low=1)
     layers: int = knob(1, "Recurrent layers, one above the other.", low=1)
     embedding: int | None = knob(
-        None, "Width of the input embedding (default: the smaller of 128 and width).", low=1
+        None, "Width of the input embedding (default: the smaller of 64 and width).", low=1
     )
     norm: str = knob("none", "Normalisation before each cell and before the head.", choices=NORMS)
     residual: bool = knob(False, "Add each layer's input to its output.")

@@ -74,3 +74,46 @@ def charlm():
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def corpus(charlm, tmp_path_factory):
+    """A small corpus directory that `charlm prep` made; read only."""
+    folder = tmp_path_factory.mktemp("corpus")
+    sentences = [
+        "the king shall have his own again.",
+        "what say you to that, my lord?",
+        "i know not; the night is long.",
+    ]
+    text = "\n".join(sentences[(i * i + i // 3) % 3] for i in range(300))
+    done = charlm("prep", "-", "-o", folder / "data", stdin=text)
+    assert done.returncode == 0, done.stderr.decode()
+    return folder / "data"
+
+
+@pytest.fixture(scope="session")
+def model(charlm, corpus, tmp_path_factory):
+    """A run trained for a moment on `corpus`; read only."""
+    run = tmp_path_factory.mktemp("model") / "run"
+    done = charlm(
+        "train", corpus, "-o", run, "--steps", 150, "--seed", 1, "--cell", "gru", "--width", 32,
+        "--batch", 8, "--context", 32, "--device", "cpu",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr.decode()
+    return run
+
+
+@pytest.fixture(scope="session")
+def names_model(charlm, tmp_path_factory):
+    """A run whose records are lines: made-up names; read only."""
+    folder = tmp_path_factory.mktemp("names")
+    names = ["anna", "annika", "bertha", "carl", "dora", "emil", "frida", "gustav"] * 40
+    (folder / "names.txt").write_text("\n".join(names) + "\n")
+    done = charlm("prep", folder / "names.txt", "-o", folder / "data", "--records", "line")
+    assert done.returncode == 0, done.stderr.decode()
+    done = charlm(
+        "train", folder / "data", "-o", folder / "run", "--steps", 150, "--seed", 1,
+        "--width", 32, "--batch", 8, "--context", 16, "--device", "cpu",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr.decode()
+    return folder / "run"

@@ -57,6 +57,9 @@ def cli() -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the command line and returns its exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        # Text is UTF-8 and newlines are newlines, whatever the terminal's habits.
+        stream.reconfigure(encoding="utf-8", errors="backslashreplace", newline="\n")
     try:
         return cli.main(argv, prog_name="charlm", standalone_mode=False) or 0
     except click.ClickException as error:

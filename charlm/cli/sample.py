@@ -1,6 +1,5 @@
 """`charlm sample`: text from a model, on stdout as it is made."""
 
-import io
 import json
 import random
 import sys
@@ -108,9 +107,6 @@ class _Plain:
     """The samples as text, each ending with a newline, flushed as they grow."""
 
     def __init__(self, shown: str, gap: str, *, last: int) -> None:
-        self._out = io.TextIOWrapper(
-            sys.stdout.buffer, encoding="utf-8", errors="replace", newline="", write_through=False
-        )
         self._shown = shown
         self._gap = gap
         self._last = last
@@ -126,7 +122,7 @@ class _Plain:
         self._begin(k)
         self._write(("" if self._tail == "\n" else "\n") + (self._gap if k != self._last else ""))
         self._current = None
-        self._out.flush()
+        sys.stdout.flush()
 
     def _begin(self, k: int) -> None:
         if self._current != k:
@@ -137,11 +133,11 @@ class _Plain:
     def _write(self, text: str) -> None:
         if not text:
             return
-        self._out.write(text)
+        sys.stdout.write(text)
         self._tail = text[-1]
         now = time.monotonic()
         if now - self._flushed > FLUSH_EVERY_S:
-            self._out.flush()
+            sys.stdout.flush()
             self._flushed = now
 
 

@@ -12,6 +12,7 @@ import click
 from charlm.cells import CELLS
 from charlm.cli.options import IN_PATH, OUT_DIR, knob_options, take
 from charlm.config import NetworkConfig, PrepConfig, TrainingConfig
+from charlm.errors import DataError
 
 # A budget is the time of the whole process; this module is loaded about 0.1 s after its start.
 STARTED = time.monotonic() - 0.1
@@ -55,6 +56,8 @@ def command(
         changes = _changes(ctx, values)
     elif corpus is None:
         raise click.UsageError("Missing argument 'CORPUS': a corpus that `charlm prep` made.")
+    elif not corpus.exists():
+        raise DataError(f"{corpus} does not exist; `charlm prep TEXT -o {corpus}` makes a corpus.")
     network = take(NetworkConfig, values)
     training = take(TrainingConfig, values)
 

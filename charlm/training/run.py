@@ -28,7 +28,7 @@ from charlm.training.interrupts import Interrupts
 from charlm.training.plan import BudgetPlan, Plan, StepPlan
 from charlm.training.standing import Listener, Outcome, Standing
 from charlm.training.trainer import Trainer
-from charlm.training.validate import validate
+from charlm.training.validate import seconds_needed, validate
 
 LOG_NAME = "log.jsonl"
 SAVE_EVERY_S = 30.0
@@ -36,7 +36,6 @@ VALIDATIONS = 10
 # Of a budget, validations before the last one may take this much, and the last this much.
 VALIDATIONS_SHARE = 0.05
 LAST_VALIDATION_SHARE = 0.15
-PROBE_TOKENS = 16384
 
 
 class Run:
@@ -181,16 +180,10 @@ class Run:
 
     def _probe(self) -> None:
         """Finds out what a validation takes, and shortens it where it would eat the budget."""
-        size = self.corpus.size("val")
-        share = min(1.0, PROBE_TOKENS / size.tokens)
-        # Twice: the first call pays for torch's own start-up.
-        for _ in range(2):
-            began = time.monotonic()
-            validate(self.network, self.trainer.weights, self.corpus, share=share)
-        whole_s = (time.monotonic() - began) / share
+        whole_s = seconds_needed(self.network, self.trainer.weights, self.corpus)
         if self.trainer.steps == 0:
             allowed_s = LAST_VALIDATION_SHARE * self.plan.budget_s
-            self.standing.val_share = min(1.0, allowed_s / whole_s)
+            self.standing.val_share = min(1.0, allowed_s / max(whole_s, 1e-9))
             if self.standing.val_share < 1:
                 self.listener.say(
                     f"validating on the first {self.standing.val_share:.0%} of the split:"

@@ -7,6 +7,7 @@ little that is older (measured on tiny Shakespeare: the sum differs from one lon
 training's batch or context. Records begin anew anyway and are read whole.
 """
 
+import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -23,9 +24,9 @@ STRETCHES = 64
 WARMUP = 256
 LEAST = 1024  # a stretch shorter than this would mostly be warming up
 CONTEXT = 128
+PROBES = 8  # batches
 
 
-@torch.no_grad()
 def validate(
     network: Network,
     weights: dict[str, Tensor],
@@ -35,27 +36,53 @@ def validate(
     share: float = 1.0,
 ) -> Score:
     """The score of the first `share` of a split (all of it unless told)."""
+    nats = tokens = 0
+    for batch_nats, batch_tokens in _scores(network, weights, corpus, split, share):
+        nats += batch_nats
+        tokens += batch_tokens
     size = corpus.size(split)
+    whole = max(1, size.tokens)
+    return Score(nats, tokens, size.chars * tokens // whole, size.bytes * tokens // whole)
+
+
+def seconds_needed(network: Network, weights: dict[str, Tensor], corpus: Corpus) -> float:
+    """About how long `validate` takes on the whole validation split, from its first batches."""
+    done, moments = 0, []
+    for _, tokens in _scores(network, weights, corpus, "val", 1.0):
+        moments.append(time.monotonic())
+        # The first batch pays for torch's own start-up, and warms up more than it counts.
+        done += tokens if len(moments) > PROBES // 2 else 0
+        if len(moments) == PROBES:
+            break
+    if len(moments) < PROBES or not done:
+        return 0.0
+    spent_s = moments[-1] - moments[PROBES // 2 - 1]
+    return spent_s * corpus.size("val").tokens / done
+
+
+@torch.no_grad()
+def _scores(
+    network: Network, weights: dict[str, Tensor], corpus: Corpus, split: str, share: float
+) -> Iterator[tuple[float, int]]:
+    """The nats and the counted tokens of each batch."""
     ids = corpus.ids(split)
     ids = ids[: round(len(ids) * share)]
     w = network.arrange(weights)
     device = w["embedding"].device
-    nats, tokens, state = 0.0, 0, None
-    for batch in _batches(corpus, split, ids, network.start):
+    state = None
+    for batch in _batches(corpus, ids, network.start):
         if batch.fresh:
             state = network.initial_state(torch, w, len(batch.inputs))
         inputs = torch.from_numpy(batch.inputs).to(device)
         targets = torch.from_numpy(batch.targets).to(device)
         logits, state = network.scan(torch, w, inputs, state)
-        nats += functional.cross_entropy(
+        nats = functional.cross_entropy(
             logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED, reduction="sum"
-        ).item()
-        tokens += batch.tokens
-    whole = max(1, size.tokens)
-    return Score(nats, tokens, size.chars * tokens // whole, size.bytes * tokens // whole)
+        )
+        yield nats.item(), batch.tokens
 
 
-def _batches(corpus: Corpus, split: str, ids: np.ndarray, start: int) -> Iterator[Batch]:
+def _batches(corpus: Corpus, ids: np.ndarray, start: int) -> Iterator[Batch]:
     if corpus.records != "none":
         streams = RecordStreams(
             ids,

@@ -1,0 +1,109 @@
+"""`charlm prep`: text in, a corpus directory out."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from charlm.cli.options import IN_FILE, OUT_DIR, knob_options, take
+from charlm.config import PrepConfig
+
+# What a tokenizer that is there already has decided.
+DECIDED = ("level", "vocab_size", "min_count", "normalize")
+
+
+@click.command("prep", short_help="Turn text into a corpus.")
+@click.argument("files", type=IN_FILE, nargs=-1, metavar="[FILE]...")
+@click.option("-o", "--out", type=OUT_DIR, required=True, help="The corpus directory to make.")
+@knob_options(PrepConfig)
+@click.option(
+    "--tokenizer",
+    "tokenizer_file",
+    type=IN_FILE,
+    metavar="FILE",
+    help="Use this tokenizer.json instead of making one.",
+)
+@click.option("--force", is_flag=True, help="Replace an existing corpus.")
+@click.option("--json", "as_json", is_flag=True, help="Print corpus.json on stdout.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    files: tuple[Path, ...],
+    out: Path,
+    tokenizer_file: Path | None,
+    force: bool,
+    as_json: bool,
+    **values: Any,
+) -> None:
+    """Turn text into a corpus, the directory that `charlm train` reads.
+
+    FILE is text in UTF-8, or gzip of it; - or nothing is stdin. Several are read one after
+    another. What is odd about the text is told on stderr.
+
+    \b
+    charlm prep book.txt -o data
+    cat books/*.txt | charlm prep -o data --level word
+    charlm prep names.txt -o names --records line
+    charlm prep new.txt -o new --tokenizer data/tokenizer.json
+    """
+    if not files and sys.stdin.isatty():
+        raise click.UsageError("Name a FILE, or pipe text into charlm prep.")
+    if files.count(Path("-")) > 1:
+        raise click.UsageError("stdin (-) can be read only once.")
+    config: PrepConfig = take(PrepConfig, values)
+    if tokenizer_file is not None:
+        for name in DECIDED:
+            if ctx.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE:
+                option = name.replace("_", "-")
+                raise click.UsageError(f"--{option} cannot go with --tokenizer, which decides it.")
+
+    import json
+
+    from tqdm import tqdm
+
+    from charlm.corpus import prepare
+    from charlm.tokenizer import Tokenizer
+
+    tokenizer = None if tokenizer_file is None else Tokenizer.from_file(tokenizer_file)
+    sources = files or (Path("-"),)
+    with tqdm(
+        total=_size_bytes(sources),
+        unit="B",
+        unit_scale=True,
+        file=sys.stderr,
+        disable=not sys.stderr.isatty(),
+        leave=False,
+        dynamic_ncols=True,
+    ) as bar:
+        corpus = prepare(
+            sources,
+            out,
+            config,
+            tokenizer=tokenizer,
+            force=force,
+            say=lambda line: bar.write(line, file=sys.stderr),
+            advance=bar.update,
+        )
+    _summarise(corpus)
+    if as_json:
+        click.echo(json.dumps(corpus.about, ensure_ascii=False))
+
+
+def _size_bytes(sources: tuple[Path, ...]) -> int | None:
+    """The size of all sources together, where it is known beforehand."""
+    if all(source.is_file() and source.suffix != ".gz" for source in sources):
+        return sum(source.stat().st_size for source in sources)
+    return None
+
+
+def _summarise(corpus: Any) -> None:
+    sizes = {split: corpus.size(split) for split in corpus.splits}
+    kind = {"char": "symbols", "byte": "symbols", "word": "words", "bpe": "tokens"}
+    parts = " ".join(f"{split} {size.chars:,}" for split, size in sizes.items())
+    click.echo(
+        f"corpus: {sum(size.chars for size in sizes.values()):,} characters,"
+        f" {corpus.tokenizer.vocabulary:,} {kind[corpus.tokenizer.level]};"
+        f" {parts} -> {corpus.path}",
+        err=True,
+    )

@@ -1,0 +1,231 @@
+"""`charlm train` through real processes: runs, budgets, resuming, signals, mistakes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+SMALL = ["--width", "16", "--batch", "4", "--context", "16", "--seed", "1", "--device", "cpu"]
+
+
+def log(run):
+    return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+
+
+def without_times(entries):
+    return [{k: v for k, v in entry.items() if k != "elapsed_s"} for entry in entries]
+
+
+def test_trains_validates_and_saves(charlm, corpus, tmp_path):
+    run = tmp_path / "run"
+    done = charlm("train", corpus, "-o", run, "--steps", 60, *SMALL)
+    assert done.returncode == 0, done.stderr.decode()
+    assert done.stdout == b""
+    assert sorted(p.name for p in run.iterdir()) == [
+        "last.safetensors", "log.jsonl", "model.safetensors",
+    ]  # fmt: skip
+    first, *entries = log(run)
+    assert first["training"]["steps"] == 60
+    assert first["network"]["width"] == 16
+    losses = [entry["loss_nats"] for entry in entries if "loss_nats" in entry]
+    validations = [entry for entry in entries if "val_nats_per_char" in entry]
+    assert losses[-1] < losses[0]
+    assert validations[-1]["steps"] == 60
+    assert "validation" in done.stderr.decode()
+
+
+def test_json_is_the_outcome_and_nothing_else(charlm, corpus, tmp_path):
+    done = charlm("train", corpus, "-o", tmp_path / "r", "--steps", 20, "--json", *SMALL)
+    outcome = json.loads(done.stdout)
+    best = min(e["val_nats_per_char"] for e in log(tmp_path / "r") if "val_nats_per_char" in e)
+    assert outcome["steps"] == 20
+    assert outcome["val_nats_per_char"] == best
+
+
+def test_a_plain_text_is_prepared_into_the_run(charlm, tmp_path):
+    text = tmp_path / "notes.txt"
+    text.write_text("the cat sat on the mat.\n" * 200)
+    done = charlm("train", text, "-o", tmp_path / "run", "--steps", 5, *SMALL)
+    assert done.returncode == 0, done.stderr.decode()
+    assert (tmp_path / "run" / "corpus" / "corpus.json").exists()
+    assert charlm("sample", tmp_path / "run", "--length", 10).returncode == 0
+
+
+def test_a_run_resumed_after_sigterm_equals_the_uninterrupted_run(charlm, corpus, tmp_path):
+    steps = ["--steps", 400, "--dropout", "0.1", *SMALL]
+    assert charlm("train", corpus, "-o", tmp_path / "whole", *steps).returncode == 0
+    cut = tmp_path / "cut"
+    process = start("train", corpus, "-o", cut, *steps)
+    wait_for(lambda: (cut / "log.jsonl").exists() and len(log(cut)) > 4, process)
+    process.send_signal(signal.SIGTERM)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert f"charlm train --resume {cut}" in stderr.decode()
+    stopped_at = log(cut)[-1]["steps"]
+    assert stopped_at < 400
+    done = charlm("train", "--resume", cut)
+    assert done.returncode == 0, done.stderr.decode()
+    whole, both = log(tmp_path / "whole"), log(cut)
+    assert without_times(both) == without_times(whole)
+    assert weights(cut) == weights(tmp_path / "whole")
+
+
+def test_ctrl_c_saves_a_model_that_can_be_sampled(charlm, corpus, tmp_path):
+    run = tmp_path / "run"
+    process = start("train", corpus, "-o", run, "--budget", "10m", *SMALL)
+    wait_for(lambda: (run / "log.jsonl").exists() and len(log(run)) > 2, process)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert (run / "last.safetensors").exists()
+    assert charlm("sample", run, "--length", 5).returncode == 0
+
+
+def test_a_finished_run_can_go_further(charlm, corpus, tmp_path):
+    run = tmp_path / "run"
+    charlm("train", corpus, "-o", run, "--steps", 20, *SMALL)
+    again = charlm("train", "--resume", run)
+    assert again.returncode == 1
+    assert b"has reached its end" in again.stderr
+    assert charlm("train", "--resume", run, "--steps", 30).returncode == 0
+    assert log(run)[-1]["steps"] == 30
+
+
+def test_a_corpus_that_changed_is_refused(charlm, tmp_path):
+    text, data, run = tmp_path / "a.txt", tmp_path / "data", tmp_path / "run"
+    text.write_text("abcd efgh\n" * 300)
+    charlm("prep", text, "-o", data)
+    charlm("train", data, "-o", run, "--steps", 5, *SMALL)
+    text.write_text("abcd ehgf\n" * 300)
+    charlm("prep", text, "-o", data, "--force")
+    done = charlm("train", "--resume", run, "--steps", 10)
+    assert done.returncode == 1
+    assert b"has changed since" in done.stderr
+
+
+def test_a_corpus_that_moved_can_be_named(charlm, corpus, tmp_path):
+    run, moved = tmp_path / "run", tmp_path / "moved"
+    data = tmp_path / "data"
+    data.mkdir()
+    for file in corpus.iterdir():
+        (data / file.name).write_bytes(file.read_bytes())
+    charlm("train", data, "-o", run, "--steps", 5, *SMALL)
+    data.rename(moved)
+    assert charlm("train", "--resume", run, "--steps", 10).returncode == 1
+    assert charlm("train", moved, "--resume", run, "--steps", 10).returncode == 0
+
+
+def test_the_budget_is_the_time_of_the_whole_process(charlm, corpus, tmp_path):
+    """Only that it ends by the clock and in a sane time: figures are the benchmark's."""
+    began = time.monotonic()
+    done = charlm("train", corpus, "-o", tmp_path / "run", "--budget", "8s", *SMALL)
+    assert done.returncode == 0
+    assert 4 < time.monotonic() - began < 30
+    assert log(tmp_path / "run")[-1]["elapsed_s"] < 9
+
+
+def test_patience_stops_a_run_that_no_longer_gets_better(charlm, tmp_path):
+    text = tmp_path / "noise.txt"
+    text.write_text("ab\n" * 30 + "".join("xyzuvw"[(i * i) % 6] for i in range(3000)))
+    done = charlm(
+        "train", text, "-o", tmp_path / "run", "--steps", 5000, "--eval-every", 10,
+        "--patience", 2, "--lr", "0.05", *SMALL,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr.decode()
+    entries = [entry for entry in log(tmp_path / "run") if "best" in entry]
+    assert entries[-1]["steps"] < 5000
+    assert [entry["best"] for entry in entries[-2:]] == [False, False]
+
+
+def test_peek_shows_a_sample_on_stderr(charlm, corpus, tmp_path):
+    done = charlm("train", corpus, "-o", tmp_path / "r", "--steps", 10, "--peek", 40, *SMALL)
+    assert done.returncode == 0
+    assert len(done.stderr) > 40
+    assert done.stdout == b""
+
+
+def test_evaluation_does_not_change_training(charlm, corpus, tmp_path):
+    steps = ["--steps", 60, "--dropout", "0.2", *SMALL]
+    often, seldom = tmp_path / "often", tmp_path / "seldom"
+    charlm("train", corpus, "-o", often, "--eval-every", 7, "--peek", 5, *steps)
+    charlm("train", corpus, "-o", seldom, "--eval-every", 1000, *steps)
+    losses = [
+        [entry["loss_nats"] for entry in log(run) if "loss_nats" in entry]
+        for run in (often, seldom)
+    ]
+    assert losses[0] == losses[1]
+
+
+def test_nan_stops_with_advice_and_leaves_the_last_good_files(charlm, corpus, tmp_path):
+    done = charlm(
+        "train", corpus, "-o", tmp_path / "run", "--steps", 300, "--optimizer", "sgd",
+        "--lr", "1e30", "--clip", 0, "--cell", "rnn-relu", *SMALL,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert b"--lr" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "words"),
+    [
+        (["-o", "r"], 2, "CORPUS"),
+        (["CORPUS"], 2, "-o RUN"),
+        (["CORPUS", "-o", "r", "--resume", "r"], 2, "--resume RUN"),
+        (["nowhere", "-o", "r"], 1, "nowhere"),
+        (["CORPUS", "-o", "r", "--steps", "5", "--epochs", "1"], 1, "one of them"),
+        (["CORPUS", "-o", "r", "--cell", "lstn"], 2, "lstm"),
+        (["CORPUS", "-o", "r", "--lr", "-1"], 2, "--lr"),
+        (["CORPUS", "-o", "r", "--lr", "nan"], 1, "lr"),
+        (["CORPUS", "-o", "r", "--budget", "soon"], 2, "length of time"),
+        (["CORPUS", "-o", "r", "--tied", "--embedding", "3", "--steps", "5"], 1, "tied"),
+        (["--resume", "nowhere"], 1, "nowhere"),
+        (["--resume", "nowhere", "--width", "5"], 2, "--width"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(charlm, corpus, tmp_path, args, code, words):
+    done = charlm("train", *[corpus if a == "CORPUS" else a for a in args], cwd=tmp_path)
+    message = done.stderr.decode()
+    assert done.returncode == code, message
+    assert words in message
+    assert "Traceback" not in message
+    assert done.stdout == b""
+
+
+def test_an_existing_run_is_not_overwritten_without_force(charlm, corpus, tmp_path):
+    run = tmp_path / "run"
+    train = ["train", corpus, "-o", run, "--steps", 3, *SMALL]
+    assert charlm(*train).returncode == 0
+    before = (run / "model.safetensors").read_bytes()
+    refused = charlm(*train)
+    assert refused.returncode == 1
+    assert b"--force" in refused.stderr
+    assert (run / "model.safetensors").read_bytes() == before
+    assert charlm(*train, "--force").returncode == 0
+
+
+def start(*args):
+    return subprocess.Popen(
+        [sys.executable, "-m", "charlm", *map(str, args)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    )
+
+
+def wait_for(condition, process, timeout_s=60):
+    until = time.monotonic() + timeout_s
+    while not condition():
+        assert process.poll() is None, process.stderr.read().decode()
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def weights(run):
+    from safetensors.numpy import load_file
+
+    return {name: value.tolist() for name, value in load_file(run / "last.safetensors").items()}
