@@ -1,0 +1,1 @@
+"""What turns text into a corpus: reading, the text doctor, numbering, vocabularies, splits."""

@@ -1,0 +1,92 @@
+"""Bytes to text, a chunk at a time: UTF-8 exactly, normal forms, byte order marks and CRLF."""
+
+from collections.abc import Callable, Iterator
+
+from charlm.errors import DataError
+from charlm.preparation.sources import Source
+from charlm.tokenizer import normalizing
+
+BYTE_ORDER_MARK = "\ufeff"
+
+
+class Decoding:
+    """Turns sources into text and counts what is odd about it.
+
+    At byte level nothing is decoded: each byte becomes the character of its value (Latin-1), so
+    that all levels share what follows. `cut` gives the last place where a text may be cut.
+    """
+
+    def __init__(self, level: str, normalize: str, cut: Callable[[str], int] | None) -> None:
+        self.marks: list[str] = []  # names of sources that began with a byte order mark
+        self.carriage_returns = 0  # lines that end with CRLF
+        self._bytes = level == "byte"
+        self._normalize = normalize
+        self._cut = cut
+
+    def texts(self, source: Source) -> Iterator[str]:
+        """The text of `source` in chunks, cut where that changes nothing for what comes later."""
+        texts = self._latin(source) if self._bytes else self._utf8(source)
+        texts = self._counted(texts)
+        if self._normalize != "none":
+            texts = _recut(texts, normalizing.last_cut)
+            texts = (normalizing.normalized(text, self._normalize) for text in texts)
+        return texts if self._cut is None else _recut(texts, self._cut)
+
+    def _latin(self, source: Source) -> Iterator[str]:
+        return (chunk.decode("latin-1") for chunk in source.chunks())
+
+    def _utf8(self, source: Source) -> Iterator[str]:
+        rest = b""
+        lines = 0
+        begun = False
+        for chunk in source.chunks():
+            data = rest + chunk if rest else chunk
+            try:
+                text, rest = data.decode("utf-8"), b""
+            except UnicodeDecodeError as error:
+                # At most three bytes of a character can be waiting for the next chunk.
+                if error.reason != "unexpected end of data" or error.end < len(data):
+                    raise _not_utf8(source, data, error.start, lines) from error
+                text, rest = data[: error.start].decode("utf-8"), data[error.start :]
+            if text and not begun:
+                begun = True
+                if text.startswith(BYTE_ORDER_MARK):
+                    self.marks.append(source.name)
+                    text = text[1:]
+            lines += text.count("\n")
+            if text:
+                yield text
+        if rest:
+            raise _not_utf8(source, rest, 0, lines)
+
+    def _counted(self, texts: Iterator[str]) -> Iterator[str]:
+        ended_in_return = False
+        for text in texts:
+            if "\r" in text:
+                self.carriage_returns += text.count("\r\n")
+            if ended_in_return and text.startswith("\n"):
+                self.carriage_returns += 1
+            ended_in_return = text.endswith("\r")
+            yield text
+
+
+def _recut(texts: Iterator[str], cut: Callable[[str], int]) -> Iterator[str]:
+    """The same text in chunks that end where `cut` says, and at the end."""
+    held: list[str] = []
+    for text in texts:
+        at = cut(text)
+        if at:
+            yield "".join([*held, text[:at]])
+            held = []
+        held.append(text[at:])
+    if rest := "".join(held):
+        yield rest
+
+
+def _not_utf8(source: Source, data: bytes, at: int, lines: int) -> DataError:
+    offset = source.size_bytes - len(data) + at
+    line = lines + data.count(b"\n", 0, at) + 1
+    return DataError(
+        f"{source.name} is not UTF-8 (byte 0x{data[at]:02X} at offset {offset}, line {line})."
+        " Re-save it as UTF-8, or use --level byte."
+    )

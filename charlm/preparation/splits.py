@@ -1,0 +1,153 @@
+"""The splits: where the text is cut, and the files of ids."""
+
+import hashlib
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from charlm.config import PrepConfig
+from charlm.preparation.numbering import Numbering
+from charlm.preparation.records import BOUNDARY_CHARS
+from charlm.preparation.spool import Spool, id_type
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class SplitSize:
+    """How much text a split holds.
+
+    Characters and bytes are those of the text before it was cut into tokens, so an unknown word
+    counts with its own length. A boundary counts as what it replaced: one character (one byte)
+    where a line is a record, two where blank lines end it, none where a file is a record. At byte
+    level a character is counted at its first byte.
+    """
+
+    tokens: int = 0
+    chars: int = 0
+    bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Numbered:
+    """A text as numbers, and what each number is: its id, its characters and its bytes."""
+
+    spool: Spool
+    counts: np.ndarray
+    ids: np.ndarray
+    chars: np.ndarray
+    bytes: np.ndarray
+    boundary: int | None  # the number that ends a record, where there are records
+
+    @classmethod
+    def of(
+        cls, spool: Spool, counts: np.ndarray, ids: np.ndarray, numbers: Numbering, records: str
+    ) -> "Numbered":
+        """The text in `spool`, whose numbers `numbers` has given."""
+        chars, sizes = (np.asarray(lengths, dtype=np.int64) for lengths in numbers.lengths())
+        if records == "none":
+            return cls(spool, counts, ids, chars, sizes, None)
+        chars[numbers.boundary] = sizes[numbers.boundary] = BOUNDARY_CHARS[records]
+        return cls(spool, counts, ids, chars, sizes, numbers.boundary)
+
+    def size(self, counts: np.ndarray) -> SplitSize:
+        """How much text there is where each number appears this often."""
+        return SplitSize(int(counts.sum()), int(counts @ self.chars), int(counts @ self.bytes))
+
+
+def write_splits(
+    text: Numbered, vocabulary: int, config: PrepConfig, out: Path
+) -> tuple[dict[str, SplitSize], str]:
+    """Writes `{train,val,test}.bin` into `out`; the sizes, and the hash of ids and sizes.
+
+    Train takes int(N (1 - val - test)) of N characters and test int(N test), or so much less that
+    no token is cut, or so much more that the last record is whole.
+    """
+    whole = text.size(text.counts)
+    train = round(whole.chars * (1 - config.val - config.test), 6)  # 0.7999... of 10 is 8
+    edges = [max(1, int(train)), whole.chars - int(round(whole.chars * config.test, 6))]
+    kind = id_type(vocabulary)
+    ids = text.ids.astype(kind)
+    digest = hashlib.sha256()
+    cutter = _Cutter(text, edges)
+    counts = np.zeros((len(SPLITS), len(text.counts)), dtype=np.int64)
+    # Where an id is as wide as a number, each takes the other's place and train.bin is the spool.
+    in_place = text.spool.types == [kind]
+    paths = [out / f"{split}.bin" for split in SPLITS]
+    with ExitStack() as stack:
+        train_file = text.spool.path.open("r+b") if in_place else paths[0].open("wb")
+        files: list[BinaryIO] = [train_file, *(path.open("wb") for path in paths[1:])]
+        for file in files:
+            stack.enter_context(file)
+        for chunk in text.spool.chunks():
+            for split, numbers in cutter.cut(chunk):
+                written = ids[numbers]
+                digest.update(written)
+                files[split].write(written)
+                if split:
+                    counts[split] += np.bincount(numbers, minlength=len(text.counts))
+        train_file.truncate()
+    if in_place:
+        text.spool.path.rename(paths[0])
+    counts[0] = text.counts - counts.sum(axis=0)
+    sizes = {split: text.size(row) for split, row in zip(SPLITS, counts, strict=True)}
+    digest.update(repr([size.tokens for size in sizes.values()]).encode())
+    return sizes, digest.hexdigest()
+
+
+class _Cutter:
+    """Cuts the numbers of a text, chunk by chunk, into splits that end at these characters."""
+
+    def __init__(self, text: Numbered, edges: list[int]) -> None:
+        # Small numbers are looked up several times faster.
+        self._sizes = text.chars.astype(np.min_scalar_type(int(text.chars.max())))
+        self._uniform = bool((text.chars[text.counts > 0] == 1).all())
+        self._boundary = text.boundary
+        self._edges = edges
+        self._split = 0
+        self._chars = 0  # before the next number
+        self._last = text.boundary  # a text begins where a record begins
+
+    def cut(self, numbers: np.ndarray) -> list[tuple[int, np.ndarray]]:
+        """The parts of the next chunk, each with the number of its split."""
+        parts = []
+        while len(numbers):
+            taken, chars = self._room(numbers)
+            if taken < len(numbers):
+                taken, chars = self._whole_records(numbers, taken, chars)
+            if taken:
+                parts.append((self._split, numbers[:taken]))
+                self._last = int(numbers[taken - 1])
+                self._chars += chars
+            if taken < len(numbers):
+                self._split += 1
+            numbers = numbers[taken:]
+        return parts
+
+    def _room(self, numbers: np.ndarray) -> tuple[int, int]:
+        """How many of the numbers the split that is being filled takes, and their characters."""
+        if self._split == len(self._edges):
+            return len(numbers), 0
+        room = max(0, self._edges[self._split] - self._chars)
+        if self._uniform:
+            taken = min(len(numbers), room)
+            return taken, taken
+        sizes = self._sizes[numbers]
+        chars = int(sizes.sum())
+        if chars <= room:
+            return len(numbers), chars
+        sums = np.cumsum(sizes)
+        taken = int(np.searchsorted(sums, room, side="right"))
+        return taken, int(sums[taken - 1]) if taken else 0
+
+    def _whole_records(self, numbers: np.ndarray, taken: int, chars: int) -> tuple[int, int]:
+        """The same, with all of the last record, which may go on in the next chunk."""
+        last = numbers[taken - 1] if taken else self._last
+        if self._boundary is None or last == self._boundary:
+            return taken, chars
+        ends = np.flatnonzero(numbers[taken:] == self._boundary)
+        whole = taken + int(ends[0]) + 1 if len(ends) else len(numbers)
+        return whole, chars + int(self._sizes[numbers[taken:whole]].sum())

@@ -1,0 +1,112 @@
+"""Which symbols get an id: the tokenizer that fits a text, and what each number becomes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from charlm.config import PrepConfig
+from charlm.errors import ConfigError
+from charlm.preparation.numbering import Characters, Numbering, WordNumbers
+from charlm.preparation.reading import TextSpool
+from charlm.tokenizer import Tokenizer, forms
+
+WORDS_UNLESS_TOLD = 20_000
+PAIRS_UNLESS_TOLD = 1024
+LEARNED_AT_MOST = 16 << 20  # bytes: more text hardly changes which pairs are frequent
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """A tokenizer and the id of each number; -1 where the tokenizer has no id for it."""
+
+    tokenizer: Tokenizer
+    ids: np.ndarray
+
+
+def fitting(
+    numbers: Numbering, counts: np.ndarray, config: PrepConfig, tokenizer: Tokenizer | None
+) -> Vocabulary:
+    """The vocabulary of a text: that of `tokenizer` where it is given, else one made for it."""
+    if isinstance(numbers, Characters | WordNumbers):
+        if tokenizer is not None:
+            return by_symbol(tokenizer, numbers.symbols)
+        make = of_characters if isinstance(numbers, Characters) else of_words
+        return make(numbers.symbols, counts, config)
+    if tokenizer is None:
+        tokenizer = Tokenizer.from_json(forms.byte_form(boundary=config.records != "none"))
+    return Vocabulary(tokenizer, np.arange(tokenizer.vocabulary))
+
+
+def of_characters(symbols: list[str], counts: np.ndarray, config: PrepConfig) -> Vocabulary:
+    """The vocabulary of the characters with these counts; number 0 is the boundary."""
+    boundary = config.records != "none"
+    chosen = _most_frequent(symbols, counts, config.min_count, None)
+    cut = len(chosen) < int(np.count_nonzero(counts[1:]))
+    room = None if config.vocab_size is None else config.vocab_size - boundary
+    if room is not None and len(chosen) + cut > room:
+        cut = True
+        chosen = chosen[: room - 1]
+    _check_room(len(chosen), config)
+    stored = forms.char_form(chosen, boundary=boundary, unknown=cut, normalize=config.normalize)
+    return by_symbol(Tokenizer.from_json(stored), symbols)
+
+
+def of_words(symbols: list[str], counts: np.ndarray, config: PrepConfig) -> Vocabulary:
+    """The vocabulary of the words with these counts; number 0 is the boundary."""
+    boundary = config.records != "none"
+    room = (config.vocab_size or WORDS_UNLESS_TOLD) - boundary - 1
+    chosen = _most_frequent(symbols, counts, config.min_count, room)
+    _check_room(len(chosen), config)
+    stored = forms.word_form(chosen, boundary=boundary, normalize=config.normalize)
+    return by_symbol(Tokenizer.from_json(stored), symbols)
+
+
+def by_symbol(tokenizer: Tokenizer, symbols: list[str]) -> Vocabulary:
+    """The ids that a tokenizer of characters or words has for the numbered symbols."""
+    specials = (tokenizer.boundary, tokenizer.unknown)
+    ids = {piece: id for id, piece in enumerate(tokenizer.pieces) if id not in specials}
+    other = -1 if tokenizer.unknown is None else tokenizer.unknown
+    table = [ids.get(symbol.encode("utf-8"), other) for symbol in symbols]
+    table[0] = -1 if tokenizer.boundary is None else tokenizer.boundary
+    return Vocabulary(tokenizer, np.array(table))
+
+
+def of_pairs(text: TextSpool, config: PrepConfig, say: Callable[[str], None]) -> Tokenizer:
+    """The tokenizer of byte pairs learned from a text, or from parts all over a long one."""
+    every = max(1, -(-text.size_bytes // LEARNED_AT_MOST))
+    size = config.vocab_size or PAIRS_UNLESS_TOLD
+    share = f"every {every}th megabyte" if every > 1 else "all"
+    say(f"bpe: learning {size:,} tokens from {share} of {text.size_bytes / 1e6:,.1f} MB of text")
+    stored = forms.pair_form(
+        ("\n".join(pieces) for pieces in text.pieces(every)),
+        size=size,
+        min_count=config.min_count,
+        boundary=config.records != "none",
+        normalize=config.normalize,
+    )
+    return Tokenizer.from_json(stored)
+
+
+def _most_frequent(
+    symbols: list[str], counts: np.ndarray, least: int, room: int | None
+) -> list[str]:
+    """The symbols seen at least `least` times, at most `room` of them, most frequent first."""
+    found = np.flatnonzero(counts >= least)
+    found = found[found > 0]
+    if room is not None and len(found) > room:
+        # Sorting all the words of a long text takes longer than cutting off the rare ones first.
+        least = np.partition(counts[found], -room)[-room] if room > 0 else 0
+        found = found[counts[found] >= least]
+    ordered = sorted(found.tolist(), key=lambda number: (-counts[number], symbols[number]))
+    return [symbols[number] for number in ordered[: None if room is None else max(0, room)]]
+
+
+def _check_room(chosen: int, config: PrepConfig) -> None:
+    if chosen == 0:
+        raise ConfigError(
+            f"--vocab-size {config.vocab_size} and --min-count {config.min_count} leave no symbol"
+            " in the vocabulary."
+            if config.vocab_size is not None
+            else f"--min-count {config.min_count} leaves no symbol in the vocabulary."
+        )

@@ -1,0 +1,156 @@
+"""Text <-> ids: characters, bytes, words and byte pairs; streaming decode.
+
+The stored form is the JSON of a Hugging Face `tokenizers` file, and the ids here are those that
+`tokenizers` gives for it. That package is imported only where it is needed, so that a model of
+characters or bytes starts fast.
+"""
+
+import codecs
+import hashlib
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from charlm.errors import DataError
+from charlm.tokenizer import encoders
+from charlm.tokenizer.normalizing import normalized
+from charlm.tokenizer.reading import Form, read
+from charlm.tokenizer.symbols import code_point, readable
+
+__all__ = ["Decoder", "Tokenizer"]
+
+NAMED_AT_MOST = 20  # unknown symbols in one message
+
+
+class Tokenizer:
+    """The two-way map between text and the ids 0 to `vocabulary` - 1.
+
+    Law: `decode(encode(text)) == text` (in its normal form, where the tokenizer has one) when
+    nothing is unknown.
+    """
+
+    def __init__(self, json_text: str, form: Form) -> None:
+        self._json = json_text
+        self._form = form
+        self.level: str = form.level
+        self.normalize: str = form.normalize
+        self.pieces: list[bytes] = form.pieces
+        self.boundary: int | None = form.boundary
+        self.unknown: int | None = form.unknown
+
+    @classmethod
+    def from_json(cls, text: str) -> "Tokenizer":
+        """The tokenizer stored in `text`. Raises DataError for anything that cannot be used."""
+        return cls(text, read(text))
+
+    @classmethod
+    def from_file(cls, path: Path) -> "Tokenizer":
+        """The tokenizer in a file. Raises DataError, which names the file."""
+        try:
+            return cls.from_json(path.read_text(encoding="utf-8"))
+        except (DataError, UnicodeDecodeError) as error:
+            raise DataError(f"{path} cannot be used: {error}") from error
+
+    def to_json(self) -> str:
+        """The stored form, character for character what it was made from."""
+        return self._json
+
+    @property
+    def vocabulary(self) -> int:
+        """How many ids there are (V)."""
+        return len(self.pieces)
+
+    @cached_property
+    def hash(self) -> str:
+        """The sha256 of the stored form, in hex."""
+        return hashlib.sha256(self._json.encode("utf-8")).hexdigest()
+
+    def encode(self, text: str, unknown: str = "error") -> np.ndarray:
+        """The ids of `text`, int64.
+
+        `unknown` says what becomes of a symbol outside the vocabulary: "error" raises a DataError
+        that names it, "skip" leaves it out, "replace" puts `<unk>`, else a space, else the first
+        symbol in its place. An unknown word is nothing unusual and takes `<unk>` by itself.
+        """
+        text = normalized(text, self.normalize)
+        ids = self._encoder.encode(text)
+        missing = ids < 0
+        if not missing.any():
+            return ids
+        if unknown == "skip":
+            return ids[~missing]
+        if unknown == "error" and self.level == "char":
+            raise DataError(self._complaint(text, np.flatnonzero(missing)))
+        return np.where(missing, self._replacement, ids)
+
+    def encode_records(self, records: list[str]) -> np.ndarray:
+        """The ids of several byte-pair records with the boundary between them, none at the end."""
+        assert isinstance(self._encoder, encoders.PairEncoder | encoders.ForeignEncoder)
+        return self._encoder.encode_records(records)
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of `ids`; bytes that are not UTF-8 become U+FFFD."""
+        pieces = self.pieces
+        return b"".join([pieces[id] for id in np.asarray(ids).tolist()]).decode("utf-8", "replace")
+
+    def decoder(self) -> "Decoder":
+        """A decoder for ids that come one at a time."""
+        return Decoder(self.pieces)
+
+    def symbol(self, id: int) -> str:
+        """A readable name of `id` for lists and messages."""
+        if id == self.boundary:
+            return "<boundary>"
+        return readable(self.pieces[id])
+
+    @cached_property
+    def _encoder(self) -> encoders.Encoder:
+        return encoders.encoder(self._form, self._json)
+
+    @property
+    def _replacement(self) -> int:
+        if self.unknown is not None:
+            return self.unknown
+        if b" " in self.pieces:
+            return self.pieces.index(b" ")
+        return next(id for id in range(self.vocabulary) if id != self.boundary)
+
+    def _complaint(self, text: str, positions: np.ndarray) -> str:
+        first: dict[str, int] = {}
+        for position in positions.tolist():
+            first.setdefault(text[position], position)
+        named = [
+            f"{code_point(symbol)} at line {text.count(chr(10), 0, position) + 1},"
+            f" column {position - text.rfind(chr(10), 0, position)}"
+            for symbol, position in list(first.items())[:NAMED_AT_MOST]
+        ]
+        more = len(first) - len(named)
+        return (
+            f"not in the vocabulary: {'; '.join(named)}{f'; and {more:,} more' if more else ''}."
+            " Leave such symbols out with --unknown skip, or put"
+            f" {self.symbol(self._replacement)} in their place with --unknown replace."
+        )
+
+
+class Decoder:
+    """Ids to text, one id at a time.
+
+    A character whose bytes lie in several tokens comes out whole, with the last of them.
+    Law: the pieces add up to `Tokenizer.decode` of all the ids.
+    """
+
+    def __init__(self, pieces: list[bytes]) -> None:
+        self._pieces = pieces
+        self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def feed(self, id: int) -> str:
+        """The text that is certain once `id` has come; often one character, sometimes none."""
+        return self._utf8.decode(self._pieces[id])
+
+    def close(self) -> str:
+        """What is left at the end: "", or U+FFFD for a character that was not finished."""
+        rest = self._utf8.decode(b"", True)
+        self._utf8.reset()
+        return rest
