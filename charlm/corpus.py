@@ -132,7 +132,8 @@ def prepare(
         spool = stack.enter_context(Spool(directory / "ids.tmp"))
         counts = number_all(pieces, numbers, spool, check)
         if not counts.any():
-            raise DataError(f"{reader.names} has no text in it but ends of records.")
+            what = "is empty" if config.records == "none" else "has no record that is not empty"
+            raise DataError(f"{reader.names} {what}.")
         vocabulary = vocabularies.fitting(numbers, counts, config, tokenizer)
         numbered = Numbered.of(spool, counts, vocabulary.ids, numbers, config.records)
         sizes, ids_hash = write_splits(numbered, vocabulary.tokenizer.vocabulary, config, directory)

@@ -133,15 +133,18 @@ class Network:
         ids: Array,
         state: tuple[State, ...],
         drop: Callable[[Array], Array] | None = None,
+        cell_scan: Callable[..., tuple[Array, State]] | None = None,
     ) -> tuple[Array, tuple[State, ...]]:
         """The logits (B, T, V) of what follows each of ids (B, T), and the last state.
 
-        `drop`, in training, is applied to each layer's output.
+        `drop`, in training, is applied to each layer's output; `cell_scan` stands in for the
+        cell's own scan.
         """
+        cell_scan = cell_scan or self.cell.scan
 
         def advance(layer: int, x: Array, before: State) -> tuple[Array, State]:
             block = w["blocks"][layer]
-            return self.cell.scan(torch, block["cell"], self._norm(torch, block["norm"], x), before)
+            return cell_scan(torch, block["cell"], self._norm(torch, block["norm"], x), before)
 
         return self._apply(torch, w, ids, state, advance, drop)
 

@@ -18,8 +18,11 @@ class Cell:
     """The base of every cell: subclasses give shapes, initialisers, `project` and `recur`.
 
     `step` is the recurrence and `scan` is the same recurrence over T steps. A subclass may
-    replace `scan` by something faster that gives the same outputs, state and gradients.
+    replace `scan` by something faster that gives the same outputs, state and gradients; `fused`
+    says that it is a kernel of torch's own, which torch.compile would only take apart.
     """
+
+    fused = False
 
     def shapes(self, inputs: int, width: int) -> dict[str, Shape]:
         """The weights' shapes by name, for x of size `inputs` and y of size `width`."""

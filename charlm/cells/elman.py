@@ -15,6 +15,8 @@ from charlm.ops import Array
 class Elman(Cell):
     """The Elman cell; f is tanh or the rectifier. State: h (B, D)."""
 
+    fused = True
+
     def __init__(self, activation: Literal["tanh", "relu"]) -> None:
         self.activation = activation
 

@@ -17,6 +17,8 @@ from charlm.ops import Array
 class GRU(Cell):
     """The GRU cell. State: h (B, D)."""
 
+    fused = True
+
     def shapes(self, inputs: int, width: int) -> dict[str, Shape]:
         return {
             "weight_x": (3 * width, inputs),

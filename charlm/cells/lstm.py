@@ -18,6 +18,8 @@ from charlm.ops import Array
 class LSTM(Cell):
     """The LSTM cell. State: h (B, D), c (B, D)."""
 
+    fused = True
+
     def shapes(self, inputs: int, width: int) -> dict[str, Shape]:
         return {
             "weight_x": (4 * width, inputs),

@@ -23,10 +23,12 @@ class Decoding:
         self._normalize = normalize
         self._cut = cut
 
-    def texts(self, source: Source) -> Iterator[str]:
-        """The text of `source` in chunks, cut where that changes nothing for what comes later."""
-        texts = self._latin(source) if self._bytes else self._utf8(source)
-        texts = self._counted(texts)
+    def decoded(self, source: Source) -> Iterator[str]:
+        """The text of `source` in chunks."""
+        return self._counted(self._latin(source) if self._bytes else self._utf8(source))
+
+    def recut(self, texts: Iterator[str]) -> Iterator[str]:
+        """The same in its normal form, cut where that changes nothing for what comes later."""
         if self._normalize != "none":
             texts = _recut(texts, normalizing.last_cut)
             texts = (normalizing.normalized(text, self._normalize) for text in texts)

@@ -62,8 +62,8 @@ def _symbols(numbers: Numbering, counts: np.ndarray, vocabulary: Vocabulary) -> 
             named = [code_point(symbol) for symbol in sorted(numbers.symbols[i] for i in rare)]
             shown = ", ".join(named[:NAMED_AT_MOST] + ["..."] * (len(named) > NAMED_AT_MOST))
             yield (
-                f"text: {len(rare):,} of {tokenizer.vocabulary:,} symbols appear fewer than"
-                f" {RARE} times: {shown} (--min-count {RARE} leaves them out)"
+                f"text: symbols seen fewer than {RARE} times: {len(rare):,} of"
+                f" {tokenizer.vocabulary:,}: {shown} (--min-count {RARE} leaves them out)"
             )
     cut = (vocabulary.ids == tokenizer.unknown) & (counts > 0)
     if tokenizer.unknown is not None and cut.any():

@@ -16,9 +16,8 @@ from charlm.preparation.reading import Reader
 from charlm.preparation.spool import Spool
 from charlm.tokenizer import Tokenizer
 from charlm.tokenizer.symbols import code_point
-from charlm.tokenizer.words import RECORD_END, WORD_PATTERN, Words
+from charlm.tokenizer.words import CODE_POINTS, RECORD_END, WORD_PATTERN, Words
 
-CODE_POINTS = 0x110000
 NAMED = 10  # missing characters in one message
 
 
@@ -83,7 +82,7 @@ def missing_symbols(
     if tokenizer.level != "char" or tokenizer.unknown is not None:
         return None
     known = {piece.decode("utf-8") for piece in tokenizer.pieces}
-    checked = 0
+    checked = 1  # number 0 is the boundary
 
     def check(numbers: Numbering, pieces: list[str]) -> None:
         nonlocal checked

@@ -40,10 +40,10 @@ class Reader:
 
     def pieces(self) -> Iterator[list[str]]:
         """The text, chunk by chunk. Raises DataError where there is none."""
-        for source in self._sources:
-            self._source = source
-            self._text, self._lines_before = "", 0
-            for text in self.decoding.texts(source):
+        # Without records the sources are one text, as if `cat` had joined them.
+        joined = self._records.kind == "none"
+        for sources in [self._sources] if joined else [[source] for source in self._sources]:
+            for text in self.decoding.recut(self._decoded(sources)):
                 if self._locating:
                     self._lines_before += self._text.count("\n")
                     self._text = text
@@ -65,6 +65,11 @@ class Reader:
         at = max(0, self._text.find(symbol))
         line = self._lines_before + self._text.count("\n", 0, at) + 1
         return f"{self._source.name}, line {line}"
+
+    def _decoded(self, sources: list[Source]) -> Iterator[str]:
+        for source in sources:
+            self._source, self._text, self._lines_before = source, "", 0
+            yield from self.decoding.decoded(source)
 
     def sources(self) -> list[dict[str, Any]]:
         """Name, size and hash of each source, as read (a gzip file's are those of its text)."""

@@ -8,6 +8,7 @@ BOUNDARY_CHARS = {"none": 0, "line": 1, "blank": 2, "file": 0}
 
 _BLANK_LINES = re.compile(r"\n(?:\r?\n)+")
 _BLANK_LINES_CR = re.compile(r"\r?\n(?:\r?\n)+")  # slower: its matches begin with either of two
+_MORE_BLANK_LINES = re.compile(r"(\n\r?\n)(?:\r?\n)+")
 _LINES_AT_START = re.compile(r"\A(?:\r?\n)+")
 _LINES_AT_END = re.compile(r"(?:\r?\n)+\Z")
 
@@ -20,33 +21,39 @@ class Records:
     """
 
     def __init__(self, kind: str) -> None:
-        self._kind = kind
+        self.kind = kind
         self._inside = False  # whether the current record has text already
         self._held = ""  # what may be the beginning of a separator
 
     def cut(self, text: str) -> list[str]:
         """The next chunk in pieces, where a boundary stands between one piece and the next."""
-        if self._kind in ("none", "file"):
-            return self._whole([text])
         text = self._held + text
-        kept = text.rstrip("\r\n") if self._kind == "blank" else text.removesuffix("\r")
-        self._held = text[len(kept) :]
-        if self._kind == "line":
-            return self._whole(kept.replace("\r\n", "\n").split("\n"))
-        self._held = _BLANK_LINES_CR.sub("\n\n", self._held)
-        if not self._inside:
-            kept = _LINES_AT_START.sub("", kept)
-        return self._whole((_BLANK_LINES_CR if "\r" in kept else _BLANK_LINES).split(kept))
+        if self.kind == "line":
+            kept = text.removesuffix("\r")
+        elif self.kind == "blank":
+            kept = text.rstrip("\r\n")
+        else:
+            kept = text
+        self._held = _MORE_BLANK_LINES.sub(r"\1", text[len(kept) :])  # megabytes say no more
+        return self._whole(self._split(kept))
 
     def end(self) -> list[str]:
         """The last pieces of a source."""
-        rest = _LINES_AT_END.sub("", self._held)
+        pieces = self._whole(self._split(_LINES_AT_END.sub("", self._held)))
         self._held = ""
-        pieces = self._whole([rest])
-        if self._inside and self._kind != "none":
+        if self._inside and self.kind != "none":
             self._inside = False
             pieces.append("")
         return pieces
+
+    def _split(self, text: str) -> list[str]:
+        if self.kind == "line":
+            return text.replace("\r\n", "\n").split("\n")
+        if self.kind != "blank":
+            return [text]
+        if not self._inside:
+            text = _LINES_AT_START.sub("", text)
+        return (_BLANK_LINES_CR if "\r" in text else _BLANK_LINES).split(text)
 
     def _whole(self, pieces: list[str]) -> list[str]:
         """The pieces without empty records."""

@@ -64,11 +64,11 @@ def write_splits(
     """Writes `{train,val,test}.bin` into `out`; the sizes, and the hash of ids and sizes.
 
     Train takes int(N (1 - val - test)) of N characters and test int(N test), or so much less that
-    no token is cut, or so much more that the last record is whole.
+    no token is cut, or so much more that the last record is whole. Train has at least one token.
     """
     whole = text.size(text.counts)
     train = round(whole.chars * (1 - config.val - config.test), 6)  # 0.7999... of 10 is 8
-    edges = [max(1, int(train)), whole.chars - int(round(whole.chars * config.test, 6))]
+    edges = [int(train), whole.chars - int(round(whole.chars * config.test, 6))]
     kind = id_type(vocabulary)
     ids = text.ids.astype(kind)
     digest = hashlib.sha256()
@@ -110,12 +110,17 @@ class _Cutter:
         self._split = 0
         self._chars = 0  # before the next number
         self._last = text.boundary  # a text begins where a record begins
+        self._begun = False
 
     def cut(self, numbers: np.ndarray) -> list[tuple[int, np.ndarray]]:
         """The parts of the next chunk, each with the number of its split."""
         parts = []
         while len(numbers):
             taken, chars = self._room(numbers)
+            if not self._begun and not taken:
+                # Of a text too short for its splits, training gets what there is.
+                taken, chars = 1, int(self._sizes[numbers[0]])
+            self._begun = True
             if taken < len(numbers):
                 taken, chars = self._whole_records(numbers, taken, chars)
             if taken:

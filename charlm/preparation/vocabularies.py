@@ -76,8 +76,8 @@ def of_pairs(text: TextSpool, config: PrepConfig, say: Callable[[str], None]) ->
     """The tokenizer of byte pairs learned from a text, or from parts all over a long one."""
     every = max(1, -(-text.size_bytes // LEARNED_AT_MOST))
     size = config.vocab_size or PAIRS_UNLESS_TOLD
-    share = f"every {every}th megabyte" if every > 1 else "all"
-    say(f"bpe: learning {size:,} tokens from {share} of {text.size_bytes / 1e6:,.1f} MB of text")
+    part = f"one part in {every:,}" if every > 1 else "all"
+    say(f"bpe: learning {size:,} tokens from {part} of {text.size_bytes / 1e6:,.1f} MB of text")
     stored = forms.pair_form(
         ("\n".join(pieces) for pieces in text.pieces(every)),
         size=size,

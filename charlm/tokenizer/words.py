@@ -1,44 +1,48 @@
 """A text's words, in the sense of a pattern that `tokenizers` splits by.
 
 Python's `re` does the work, several times faster than the engine inside `tokenizers`. The two
-do not agree on what a word character is outside ASCII, so `re` is given the classes in full: each
-character is looked up once, in `tokenizers` itself.
+do not agree on what a word character is outside ASCII, so `re` sees ASCII only: any other
+character gives way to one of the same class, which is looked up once, in `tokenizers` itself.
 """
 
 import re
 from typing import Any
 
+import numpy as np
+
 # A word carries the space before it, and every character is in some match: joining the matches
 # gives the text. No match reaches across a newline, so a text may be cut after any.
-WORD_PATTERN = r" ?\w+| ?[^\w\s]|\s"
-PAIR_PATTERN = r" ?\w+| ?[^\w\s]+|\n|[^\S\n]+(?!\S)|[^\S\n]"
+# NOTE: the engine inside `tokenizers` takes ² for a word character in \w, but not in [\w].
+WORD_PATTERN = r" ?[\w]+| ?[^\w\s]|\s"
+PAIR_PATTERN = r" ?[\w]+| ?[^\w\s]+|\n|[^\S\n]+(?!\S)|[^\S\n]"
+
+CODE_POINTS = 0x110000
 
 # Stands for the end of a record among words; no decoded text has it.
 RECORD_END = "\udcff"
 
-_BETWEEN_WORDS = re.compile("(?<=[A-Za-z0-9])(?= [A-Za-z0-9])")
+# Before the space of a word, or between Chinese characters and a mark, no match reaches across.
+_BETWEEN = re.compile(
+    "(?<=[A-Za-z0-9])(?= [A-Za-z0-9])|(?<=[\u4e00-\u9fff])(?=[\u3001\u3002\uff0c])"
+)
+_LOOK_BACK = 4096  # characters that are searched first
 
 
 class Words:
     """Splits text by WORD_PATTERN or PAIR_PATTERN as `tokenizers` does."""
 
     def __init__(self, pattern: str) -> None:
-        self._pattern = pattern
-        self._ascii = re.compile(pattern, re.ASCII)
-        self._known = {chr(code) for code in range(128)}
-        self._word = set(filter(re.compile(r"\w", re.ASCII).match, self._known))
-        self._space = set(filter(re.compile(r"\s", re.ASCII).match, self._known))
-        self._full = self._ascii
+        self._pattern = re.compile(pattern, re.ASCII)
+        self._classes = np.zeros(0, dtype=np.uint8)
         self._classify: Any = None
 
     def split(self, text: str) -> list[str]:
         """The words of `text`; joined, they are the text."""
         if text.isascii():
-            return self._ascii.findall(text)
-        new = set(text) - self._known
-        if new:
-            self._learn(new)
-        return self._full.findall(text)
+            return self._pattern.findall(text)
+        lengths = map(len, self._pattern.findall(self._in_ascii(text)))
+        begin = 0
+        return [text[begin : (begin := begin + length)] for length in lengths]
 
     def split_records(self, records: list[str]) -> list[str]:
         """The words of each record, with RECORD_END between records."""
@@ -48,27 +52,28 @@ class Words:
             words += self.split(record)
         return words
 
-    def _learn(self, new: set[str]) -> None:
+    def _in_ascii(self, text: str) -> str:
+        """The text with each character outside ASCII replaced by one of its class."""
+        if not len(self._classes):
+            self._classes = np.zeros(CODE_POINTS, dtype=np.uint8)  # 0 is not looked up yet
+            self._classes[:128] = np.arange(128)
+        codes = np.frombuffer(text.encode("utf-32-le"), dtype="<u4")
+        classes = self._classes[codes]
+        new = np.unique(codes[(classes == 0) & (codes != 0)])
+        if len(new):
+            self._learn(new)
+            classes = self._classes[codes]
+        return classes.tobytes().decode("ascii")
+
+    def _learn(self, codes: np.ndarray) -> None:
         if self._classify is None:
             from tokenizers import Regex, normalizers
 
-            self._classify = [normalizers.Replace(Regex(out), "") for out in (r"\W", r"\S")]
-        text = "".join(sorted(new))
-        keep_word, keep_space = self._classify
-        self._word |= set(keep_word.normalize_str(text))
-        self._space |= set(keep_space.normalize_str(text))
-        self._known |= new
-        word, space, blank = map(_members, (self._word, self._space, self._space - {"\n"}))
-        full = self._pattern
-        for ours, spelled_out in (
-            (r"[^\S\n]", f"[{blank}]"),
-            (r"[^\w\s]", f"[^{word}{space}]"),
-            (r"(?!\S)", f"(?![^{space}])"),
-            (r"\w", f"[{word}]"),
-            (r"\s", f"[{space}]"),
-        ):
-            full = full.replace(ours, spelled_out)
-        self._full = re.compile(full)
+            self._classify = [normalizers.Replace(Regex(out), "") for out in (r"[^\w]", r"[^\s]")]
+        text = "".join(map(chr, codes.tolist()))
+        self._classes[codes] = ord("!")
+        for kept, example in zip(self._classify, "a\t", strict=True):
+            self._classes[[ord(character) for character in kept.normalize_str(text)]] = ord(example)
 
 
 def last_cut(text: str) -> int:
@@ -76,15 +81,7 @@ def last_cut(text: str) -> int:
     newline = text.rfind("\n")
     if newline >= 0:
         return newline + 1
-    return max((match.start() for match in _BETWEEN_WORDS.finditer(text)), default=0)
-
-
-def _members(characters: set[str]) -> str:
-    """The inside of a character class, as ranges."""
-    ranges: list[list[int]] = []
-    for code in sorted(map(ord, characters)):
-        if ranges and code == ranges[-1][1] + 1:
-            ranges[-1][1] = code
-        else:
-            ranges.append([code, code])
-    return "".join(f"\\U{low:08x}-\\U{high:08x}" for low, high in ranges)
+    for begin in (max(0, len(text) - _LOOK_BACK), 0):
+        if places := [match.start() for match in _BETWEEN.finditer(text, begin)]:
+            return places[-1]
+    return 0

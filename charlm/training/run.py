@@ -35,7 +35,7 @@ SAVE_EVERY_S = 30.0
 VALIDATIONS = 10
 # Of a budget, validations before the last one may take this much, and the last this much.
 VALIDATIONS_SHARE = 0.05
-LAST_VALIDATION_SHARE = 0.15
+LAST_VALIDATION_SHARE = 0.25
 
 
 class Run:

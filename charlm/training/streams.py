@@ -84,7 +84,8 @@ class ContiguousStreams(Streams):
         super().__init__(start, seed)
         self.ids = ids
         self.context = context
-        rows = max(1, min(rows, len(ids)))
+        # A short text is read in fewer rows, so that a row has a context to learn from.
+        rows = max(1, min(rows, len(ids) // context))
         edges = np.arange(rows + 1) * len(ids) // rows
         self.firsts, self.ends = edges[:-1, None], edges[1:, None]  # (B, 1)
         self.length = int((self.ends - self.firsts).max())

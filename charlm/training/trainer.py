@@ -45,6 +45,8 @@ class Trainer:
         self.steps = 0
         self.tokens = 0
         self._loss = torch.compile(self._batch_loss) if config.compile else self._batch_loss
+        apart = config.compile and network.cell.fused
+        self._cell_scan = torch.compiler.disable(network.cell.scan) if apart else None
         self._autocast = torch.autocast(
             device.type, torch.bfloat16, enabled=config.precision == "bfloat16"
         )
@@ -125,7 +127,7 @@ class Trainer:
     def _batch_loss(self, inputs: Tensor, targets: Tensor, state: State) -> tuple[Tensor, State]:
         drop = self._drop if self.config.dropout else None
         w = self.network.arrange(self.weights)
-        logits, state = self.network.scan(torch, w, inputs, state, drop)
+        logits, state = self.network.scan(torch, w, inputs, state, drop, self._cell_scan)
         loss = functional.cross_entropy(
             logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED
         )

@@ -1,0 +1,115 @@
+"""The README says what is so: its map, its cells, its commands, its example of a cell."""
+
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+
+from charlm import cli
+from charlm.cells import CELLS
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def section(name):
+    return re.search(rf"<!-- {name} -->\n(.*?)<!-- /{name} -->", README, re.DOTALL)[1]
+
+
+def test_the_map_names_every_room_and_nothing_else():
+    named = set(re.findall(r"^charlm/(\w+)(?:\.py|/)\s", section("map"), re.MULTILINE))
+    rooms = {
+        path.stem
+        for path in (ROOT / "charlm").iterdir()
+        if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
+    assert named == rooms - {"__init__", "__main__"}
+
+
+def test_the_table_of_cells_is_the_registry():
+    named = re.findall(r"^\| `([a-z][\w-]*)` \|", README.split("### The cells")[1], re.MULTILINE)
+    assert named[: len(CELLS)] == list(CELLS)
+
+
+def test_the_table_of_commands_has_every_command():
+    table = README.split("## The commands")[1].split("###")[0]
+    assert {name for name in cli.COMMANDS if f"`charlm {name}" in table} == set(cli.COMMANDS)
+
+
+def shown_commands(text):
+    """The lines of `text` that are charlm commands, each a list of words."""
+    return [
+        shlex.split(re.split(r"\s{3,}|[|&>]", line.strip().removeprefix("$ "))[0])
+        for line in text.splitlines()
+        if line.strip().removeprefix("$ ").startswith("charlm ")
+    ]
+
+
+CODE = "\n".join(re.findall(r"^```\n(.*?)^```", README, re.DOTALL | re.MULTILINE))
+
+
+@pytest.mark.parametrize("words", shown_commands(CODE), ids=" ".join)
+def test_commands_in_the_readme_are_understood(words):
+    parse(words)
+
+
+def every_command(command=cli.cli, path=()):
+    yield path, command
+    if isinstance(command, click.Group):
+        ctx = click.Context(command)
+        for name in command.list_commands(ctx):
+            yield from every_command(command.get_command(ctx, name), (*path, name))
+
+
+@pytest.mark.parametrize(
+    "command", [c for _, c in every_command()], ids=[" ".join(p) or "-" for p, _ in every_command()]
+)
+def test_every_help_shows_examples_that_are_understood(command):
+    examples = shown_commands(command.help.replace("\b", ""))
+    assert examples
+    for words in examples:
+        parse(words)
+
+
+def parse(words):
+    """Parses a command line without running it; a wrong one is a usage error."""
+    command, args = cli.cli, words[1:]
+    while isinstance(command, click.Group):
+        command, args = command.get_command(click.Context(command), args[0]), args[1:]
+    command.make_context("charlm", args, resilient_parsing=False)
+
+
+def test_the_example_of_a_cell_is_a_cell(charlm, corpus, tmp_path):
+    """One file, one line: the README's cell trains and samples, and the help names it."""
+    source = re.search(r"```python\n(class Decay.*?)```", README, re.DOTALL)[1]
+    program = tmp_path / "with_decay.py"
+    program.write_text(
+        "from charlm import ops\n"
+        "from charlm.cells import CELLS\n"
+        "from charlm.cells.cell import Cell\n"
+        "from charlm.cells.initial import Constant, Uniform\n\n\n"
+        f"{source}\n\n"
+        "CELLS['decay'] = Decay()\n"
+        "import sys\n"
+        "from charlm.cli import main\n"
+        "sys.exit(main())\n"
+    )
+    run = tmp_path / "run"
+
+    def with_decay(*args):
+        import subprocess
+        import sys
+
+        return subprocess.run(
+            [sys.executable, program, *map(str, args)], capture_output=True, timeout=120
+        )
+
+    assert b"decay" in with_decay("train", "--help").stdout
+    train = with_decay("train", corpus, "-o", run, "--cell", "decay", "--steps", "5")
+    assert train.returncode == 0, train.stderr.decode()
+    assert with_decay("sample", run, "--length", "20").returncode == 0
+    unknown = charlm("sample", run)
+    assert unknown.returncode == 1
+    assert b"no cell 'decay'" in unknown.stderr
