@@ -163,7 +163,12 @@ class TrainingConfig(Knobs):
     optimizer: str = knob("adamw", "The optimiser.", choices=OPTIMIZERS)
     weight_decay: float = knob(0.0, "Decoupled weight decay of the matrices.", low=0)
     clip: float | None = knob(1.0, "Largest norm of the whole gradient; 0 is off.", low=0)
-    dropout: float = knob(0.0, "Fraction of each layer's outputs dropped.", low=0, below=1)
+    dropout: float | None = knob(
+        None,
+        "Fraction of each layer's outputs dropped (default: more for a shorter text).",
+        low=0,
+        below=1,
+    )
     seed: int | None = knob(None, "Seed of every random choice (default: chosen, and told).", low=0)
     precision: str = knob("float32", "Arithmetic of the training step.", choices=PRECISIONS)
     compile: bool = knob(False, "Compile the training step with torch.compile.")

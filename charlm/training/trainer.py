@@ -134,7 +134,7 @@ class Trainer:
         return loss, state
 
     def _drop(self, x: Tensor) -> Tensor:
-        keep = 1.0 - self.config.dropout
+        keep = 1.0 - (self.config.dropout or 0.0)
         mask = torch.empty_like(x).bernoulli_(keep, generator=self.generator)
         return x * mask / keep
 
