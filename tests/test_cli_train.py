@@ -139,6 +139,9 @@ def test_patience_stops_a_run_that_no_longer_gets_better(charlm, tmp_path):
     entries = [entry for entry in log(tmp_path / "run") if "best" in entry]
     assert entries[-1]["steps"] < 5000
     assert [entry["best"] for entry in entries[-2:]] == [False, False]
+    again = charlm("train", "--resume", tmp_path / "run")
+    assert again.returncode == 1
+    assert b"--patience" in again.stderr
 
 
 def test_peek_shows_a_sample_on_stderr(charlm, corpus, tmp_path):

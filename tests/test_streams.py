@@ -56,6 +56,12 @@ def test_record_streams_predict_every_token_once(lengths, shuffled):
     np.testing.assert_array_equal(np.sort(counted(batches)), np.sort(ids))
 
 
+@pytest.mark.parametrize("lengths", [[1], [5] * 9, list(range(1, 40)), [100, 1, 30]])
+def test_record_streams_know_how_many_batches_an_epoch_has(lengths):
+    streams = record_streams(records(lengths))
+    assert streams.epoch_batches() == len(epoch(streams))
+
+
 def test_no_row_sees_two_records():
     streams = record_streams(records([5, 1, 20, 3, 8, 13, 2]))
     rows = None

@@ -16,7 +16,7 @@ from charlm.errors import DataError
 
 # A budget is the time of the whole process; this module is loaded about 0.1 s after its start.
 STARTED = time.monotonic() - 0.1
-RESUMABLE = ("budget", "steps", "epochs", "device")
+RESUMABLE = ("budget", "steps", "epochs", "patience", "device")
 
 
 @click.command("train", short_help="Train a model on a corpus.")
@@ -108,7 +108,7 @@ def _changes(ctx: click.Context, values: dict[str, Any]) -> dict[str, Any]:
     if fixed:
         raise click.UsageError(
             f"--{fixed[0].replace('_', '-')} is part of the run and stays as it was;"
-            " with --resume only --budget, --steps, --epochs and --device can be given."
+            " with --resume only --budget, --steps, --epochs, --patience and --device can be given."
         )
     return {name: values[name] for name in given}
 

@@ -115,6 +115,11 @@ def resume(
             f"{out} has reached its end, after {trainer.steps} updates."
             " Say how much further with --steps, --epochs or --budget."
         )
+    if config.patience is not None and standing.stale_validations >= config.patience:
+        raise ConfigError(
+            f"{out} stopped because {standing.stale_validations} validations brought nothing"
+            " better. Give it more with --patience, or begin a new run."
+        )
     if (out / LOG_NAME).exists():
         # Reports made after the last save are made again.
         os.truncate(out / LOG_NAME, standing.log_bytes)

@@ -146,7 +146,7 @@ class Run:
                 "epochs": trainer.tokens / max(1, self.corpus.size("train").tokens),
                 "loss_nats": loss_nats,
                 "bits_per_char": loss_nats * self._tokens_per_char / math.log(2),
-                "learning_rate_share": share,
+                "lr": share * trainer.peak_lr,
                 "gradient_norm": float(norm),
                 "chars": round(trainer.tokens / self._tokens_per_char),
                 "elapsed_s": elapsed_s,
@@ -161,7 +161,7 @@ class Run:
             if self.standing.best_nats_per_char is not None
             else ""
         )
-        rate = self.trainer.optimizers[0].param_groups[0]["peak_lr"]
+        rate = self.trainer.peak_lr
         raise TrainingError(
             f"the loss is {loss_nats} after {self.trainer.steps} updates. Try a lower --lr"
             f" (it was {rate:g}) or a lower --clip (it was {self.config.clip})." + kept

@@ -64,7 +64,7 @@ class Streams:
         self._batches = None
 
     def epoch_batches(self) -> int:
-        """How many batches an epoch has (an estimate where epochs differ)."""
+        """How many batches the current epoch has."""
         raise NotImplementedError
 
     def batches(self, first: int) -> Iterator[Batch]:
@@ -140,14 +140,14 @@ class RecordStreams(Streams):
         self.firsts = np.concatenate([[0], self.ends[:-1]])
 
     def epoch_batches(self) -> int:
-        """About how many batches an epoch has."""
-        return max(1, -(-len(self.ids) // (self.rows * self.context)))
+        """How many batches this epoch has; another order of the records may take a few others."""
+        return sum(self._pieces(group) for group in self._groups())
 
     def batches(self, first: int) -> Iterator[Batch]:
         """The batches of the current epoch from number `first` on."""
         done = 0
         for group in self._groups():
-            pieces = -(-int((self.ends[group] - self.firsts[group]).max()) // self.context)
+            pieces = self._pieces(group)
             for piece in range(max(first - done, 0), pieces):
                 yield self._batch(group, piece)
             done += pieces
@@ -171,6 +171,10 @@ class RecordStreams(Streams):
                 used += size
             turns = rng.permutation(len(groups)) if self.shuffled else range(len(groups))
             yield from (groups[turn] for turn in turns)
+
+    def _pieces(self, group: np.ndarray) -> int:
+        """How many contexts the longest record of a group takes."""
+        return -(-int((self.ends[group] - self.firsts[group]).max()) // self.context)
 
     def _batch(self, group: np.ndarray, piece: int) -> Batch:
         firsts, ends = self.firsts[group, None], self.ends[group, None]

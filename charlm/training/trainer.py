@@ -76,6 +76,11 @@ class Trainer:
         self.tokens += batch.tokens
         return loss.detach(), norm, share
 
+    @property
+    def peak_lr(self) -> float:
+        """The highest learning rate of the run."""
+        return self.optimizers[0].param_groups[0]["peak_lr"]
+
     def state_dict(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """All that changes: tensors by name, and plain data."""
         tensors = {f"weights.{name}": weight.detach() for name, weight in self.weights.items()}
