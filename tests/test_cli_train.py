@@ -74,6 +74,19 @@ def test_a_run_resumed_after_sigterm_equals_the_uninterrupted_run(charlm, corpus
     assert weights(cut) == weights(tmp_path / "whole")
 
 
+def test_a_run_killed_outright_goes_on_from_its_last_save(charlm, corpus, tmp_path):
+    steps = ["--steps", 300, "--eval-every", 10, *SMALL]
+    assert charlm("train", corpus, "-o", tmp_path / "whole", *steps).returncode == 0
+    cut = tmp_path / "cut"
+    process = start("train", corpus, "-o", cut, *steps)
+    wait_for((cut / "last.safetensors").exists, process)
+    process.kill()
+    process.communicate(timeout=60)
+    assert charlm("train", "--resume", cut).returncode == 0
+    assert weights(cut) == weights(tmp_path / "whole")
+    assert without_times(log(cut)) == without_times(log(tmp_path / "whole"))
+
+
 def test_ctrl_c_saves_a_model_that_can_be_sampled(charlm, corpus, tmp_path):
     run = tmp_path / "run"
     process = start("train", corpus, "-o", run, "--budget", "10m", *SMALL)
