@@ -36,7 +36,7 @@ class Plain:
         """One update."""
         batch = self.streams.next()
         inputs, targets = torch.from_numpy(batch.inputs), torch.from_numpy(batch.targets)
-        state = None if batch.fresh else self.state
+        state = None if batch.fresh.all() else self.state
         y, state = self.lstm(self.embedding(inputs), state)
         loss = nn.functional.cross_entropy(self.head(y).flatten(0, 1), targets.flatten())
         self.optimizer.zero_grad()

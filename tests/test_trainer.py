@@ -1,6 +1,7 @@
 """The trainer's laws: it learns, it can be stopped and resumed, and the gradient is the text's."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -82,7 +83,7 @@ def test_the_state_is_carried_from_batch_to_batch():
     run(carried, 1)
     state = carried.state
     batch = carried.streams.next()
-    assert not batch.fresh
+    assert not batch.fresh.any()
     with torch.no_grad():
         loss, _ = carried._batch_loss(
             torch.from_numpy(batch.inputs), torch.from_numpy(batch.targets), state
@@ -96,8 +97,19 @@ def test_an_epoch_begins_with_a_fresh_state():
     run(one, one.streams.epoch_batches())
     assert any(part.abs().max() > 0 for layer in one.state for part in layer)
     batch = one.streams.next()
-    assert batch.fresh
+    assert batch.fresh.all()
     assert all((part == 0).all() for layer in one._state_before(batch) for part in layer)
+
+
+def test_a_row_that_begins_anew_leaves_the_others_as_they_are():
+    one = trainer()
+    run(one, 3)
+    batch = one.streams.next()
+    fresh = np.array([False, True, False, True])
+    state = one._state_before(replace(batch, fresh=fresh))
+    for before, after in zip(one.state[0], state[0], strict=True):
+        assert (after[fresh] == 0).all()
+        torch.testing.assert_close(after[~fresh], before[~fresh], rtol=0, atol=0)
 
 
 def test_padding_changes_neither_loss_nor_gradient():

@@ -11,7 +11,7 @@ from charlm.sampling.engine import NumpyEngine
 from charlm.score import token_nats
 from charlm.training import validate as module
 from charlm.training.initialise import initial_weights
-from charlm.training.streams import streams_of
+from charlm.training.streams import IGNORED, streams_of
 from charlm.training.trainer import Trainer
 from charlm.training.validate import seconds_needed, validate
 
@@ -50,8 +50,32 @@ def test_equals_one_read_of_the_split_by_the_numpy_engine(tmp_path):
     nats, _ = token_nats(engine(network, weights), np.asarray(corpus.ids("val")))
     assert score.tokens == len(nats) == corpus.size("val").tokens
     assert score.chars == corpus.size("val").chars
-    # Eight stretches or so, each but the first with a memory of 256 tokens only.
-    assert score.nats == pytest.approx(nats.sum(), rel=1e-4)
+    assert score.nats == pytest.approx(nats.sum(), rel=1e-5)
+
+
+def test_a_stretch_that_began_in_the_wrong_state_is_read_again(tmp_path, monkeypatch):
+    """Without warm-up every stretch but the first begins wrong; reading again mends it."""
+    corpus = prepared(tmp_path, shuffled_words(8000), val=0.3, test=0)
+    network, weights = trained(corpus)
+    expected = validate(network, weights, corpus).nats
+    monkeypatch.setattr(module, "WARMUP", 1)
+    assert validate(network, weights, corpus).nats == pytest.approx(expected, rel=1e-5)
+    monkeypatch.setattr(module, "TOLERANCE", 1e9)
+    assert validate(network, weights, corpus).nats != pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("length", [1, 2, 1023, 1024, 2049, 5000, 65_600, 111_540, 500_000])
+def test_stretches_have_every_token_once(length):
+    ids = np.arange(length)
+    begins, stretch = module._cut(length)
+    batches = list(module._stretches(ids, begins, begins + stretch, 10**6, fresh=False))
+    inputs = np.concatenate([batch.inputs for batch in batches], axis=1)
+    targets = np.concatenate([batch.targets for batch in batches], axis=1)
+    counted = targets != IGNORED
+    np.testing.assert_array_equal(np.sort(targets[counted]), ids)
+    after_the_first = counted & (targets != 0)
+    np.testing.assert_array_equal(inputs[after_the_first], targets[after_the_first] - 1)
+    assert inputs[targets == 0] == 10**6
 
 
 def test_a_short_split_is_read_in_one_piece_exactly(tmp_path):

@@ -18,12 +18,12 @@ IGNORED = -100  # the target of a position that only pads; torch's cross-entropy
 class Batch:
     """One update's text: `inputs` and `targets` (B, T), int64; targets follow inputs by one.
 
-    `fresh` says that every row begins a new stream, so the state begins anew as well.
+    `fresh` (B,) says which rows begin anew: with `start` before their text and the initial state.
     """
 
     inputs: np.ndarray
     targets: np.ndarray
-    fresh: bool
+    fresh: np.ndarray
 
     @property
     def tokens(self) -> int:
@@ -75,8 +75,14 @@ class Streams:
 class ContiguousStreams(Streams):
     """Rows side by side, each reading its own contiguous part of the text, T steps at a time.
 
+    Now and then a row begins anew in the middle of its text. Without that, a model has hardly ever
+    seen its own initial state, and some prompts lead it from there into states it never leaves.
     Law: an epoch has every token as a target exactly once.
     """
+
+    # The share of contexts with which a row begins anew: often enough to learn it within a minute,
+    # rarely enough that a state is carried over some 50 contexts.
+    RESTARTS = 0.02
 
     def __init__(
         self, ids: np.ndarray, *, rows: int, context: int, start: int, seed: int = 0
@@ -96,15 +102,17 @@ class ContiguousStreams(Streams):
 
     def batches(self, first: int) -> Iterator[Batch]:
         """The batches of an epoch from number `first` on."""
-        for begin in range(first * self.context, self.length, self.context):
+        for number in range(first, self.epoch_batches()):
+            begin = number * self.context
             offsets = np.arange(begin, min(begin + self.context, self.length))
             positions = self.firsts + offsets  # (B, T)
             inside = positions < self.ends  # rows differ in length by one
             targets = self.ids[np.minimum(positions, self.ends - 1)].astype(np.int64)
             inputs = self.ids[np.maximum(positions - 1, 0)].astype(np.int64)
-            if begin == 0:
-                inputs[:, 0] = self.start
-            yield Batch(inputs, np.where(inside, targets, IGNORED), fresh=begin == 0)
+            rng = np.random.default_rng([self.seed, self.epoch, number])
+            fresh = rng.random(len(self.firsts)) < (self.RESTARTS if number else 1.0)
+            inputs[fresh, 0] = self.start
+            yield Batch(inputs, np.where(inside, targets, IGNORED), fresh)
 
 
 class RecordStreams(Streams):
@@ -186,7 +194,8 @@ class RecordStreams(Streams):
         inputs = self.ids[np.clip(positions - 1, 0, len(self.ids) - 1)].astype(np.int64)
         if piece == 0:
             inputs[:, 0] = self.start
-        return Batch(inputs, np.where(inside, targets, IGNORED), fresh=piece == 0)
+        fresh = np.full(len(group), piece == 0)
+        return Batch(inputs, np.where(inside, targets, IGNORED), fresh)
 
 
 def streams_of(

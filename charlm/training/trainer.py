@@ -12,9 +12,8 @@ from torch.nn import functional
 from charlm.config import TrainingConfig
 from charlm.network import Network
 from charlm.training import optimizers, schedules
+from charlm.training.states import State, choose
 from charlm.training.streams import IGNORED, Batch, Streams
-
-State = tuple[tuple[Tensor, ...], ...]
 
 
 class Trainer:
@@ -144,11 +143,14 @@ class Trainer:
         return x * mask / keep
 
     def _state_before(self, batch: Batch) -> State:
-        if batch.fresh or self.state is None:
+        if self.state is not None and not batch.fresh.any():
+            return self.state
+        with torch.no_grad():
             w = self.network.arrange(self.weights)
-            with torch.no_grad():
-                return self.network.initial_state(torch, w, len(batch.inputs))
-        return self.state
+            initial = self.network.initial_state(torch, w, len(batch.inputs))
+            if self.state is None or batch.fresh.all():
+                return initial
+            return choose(self._tensor(batch.fresh), initial, self.state)
 
     def _tensor(self, ids: Any) -> Tensor:
         return torch.from_numpy(ids).to(self.device, non_blocking=True)
