@@ -38,7 +38,8 @@ def whole_directory(path: Path, *, marker: str, force: bool) -> Iterator[Path]:
     An existing directory is replaced only with `force`, and only when it holds `marker`, the file
     that shows charlm made it. Raises DataError before anything is written.
     """
-    refuse_existing(path, marker=marker, force=force)
+    path = path.absolute()  # "." has no parent to write beside
+    refuse_existing(path, markers=(marker,), force=force)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
     try:
@@ -47,30 +48,40 @@ def whole_directory(path: Path, *, marker: str, force: bool) -> Iterator[Path]:
         for file in temporary.iterdir():
             _fsync(file)
         _fsync(temporary)
-        if path.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".old", dir=path.parent))
-            path.replace(old / path.name)
-            temporary.replace(path)
-            shutil.rmtree(old)
-        else:
-            temporary.replace(path)
+        _swap(temporary, path)
         _fsync(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def refuse_existing(path: Path, *, marker: str, force: bool) -> None:
-    """Raises DataError unless `path` is free, empty, or may be replaced."""
+def refuse_existing(path: Path, *, markers: tuple[str, ...], force: bool) -> None:
+    """Raises DataError unless `path` is free, empty, or ours (by a marker) to replace by force."""
     if not path.exists():
         return
     if not path.is_dir():
         raise DataError(f"{path} is a file; -o names a directory to make.")
     if not any(path.iterdir()):
         return
-    if not (path / marker).exists():
+    if not any((path / marker).exists() for marker in markers):
         raise DataError(f"{path} is not empty and charlm did not make it; choose another name.")
     if not force:
         raise DataError(f"{path} exists already; choose another name, or replace it with --force.")
+
+
+def _swap(new: Path, path: Path) -> None:
+    """Puts the directory `new` in the place of `path`; where that fails, the old one stays."""
+    if not path.exists() or not any(path.iterdir()):
+        new.replace(path)  # an empty directory gives way by itself
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".old", dir=path.parent))
+    path.replace(old / path.name)
+    try:
+        new.replace(path)
+    except BaseException:
+        (old / path.name).replace(path)
+        old.rmdir()
+        raise
+    shutil.rmtree(old)
 
 
 def _fsync(path: Path) -> None:

@@ -139,6 +139,14 @@ class NetworkConfig(Knobs):
     residual: bool = knob(False, "Add each layer's input to its output.")
     tied: bool = knob(False, "Share the input embedding with the output head.")
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.tied and self.embedding not in (None, self.width):
+            raise ConfigError(
+                f"tied shares the embedding (width {self.embedding}) with the head (width"
+                f" {self.width}); leave --embedding out, or make the two equal."
+            )
+
 
 @dataclass(frozen=True)
 class TrainingConfig(Knobs):
@@ -161,7 +169,7 @@ class TrainingConfig(Knobs):
     schedule: str = knob("linear", "How the learning rate falls to its end.", choices=SCHEDULES)
     warmup: float = knob(0.02, "Fraction of the run in which the rate rises.", low=0, high=1)
     optimizer: str = knob("adamw", "The optimiser.", choices=OPTIMIZERS)
-    weight_decay: float = knob(0.0, "Decoupled weight decay of the matrices.", low=0)
+    weight_decay: float = knob(0.0, "Weight decay of the matrices.", low=0)
     clip: float | None = knob(1.0, "Largest norm of the whole gradient; 0 is off.", low=0)
     dropout: float | None = knob(
         None,
@@ -169,7 +177,9 @@ class TrainingConfig(Knobs):
         low=0,
         below=1,
     )
-    seed: int | None = knob(None, "Seed of every random choice (default: chosen, and told).", low=0)
+    seed: int | None = knob(
+        None, "Seed of every random choice (default: chosen, and told).", low=0, high=2**63 - 1
+    )
     precision: str = knob("float32", "Arithmetic of the training step.", choices=PRECISIONS)
     compile: bool = knob(False, "Compile the training step with torch.compile.")
     device: str = knob("auto", "Where to train; auto says what it took.", choices=DEVICES)
@@ -199,7 +209,9 @@ class SamplingConfig(Knobs):
     )
     greedy: bool = knob(False, "Always take the most likely token.")
     length: int | None = knob(
-        None, "Characters to make (default: 500, or to the end of the record).", low=0
+        None, "Characters to make (default: 500; of records, to their end or 10000).", low=0
     )
     samples: int = knob(1, "How many samples to make.", low=1, short="-n")
-    seed: int | None = knob(None, "Seed of the draws (default: chosen, and told).", low=0)
+    seed: int | None = knob(
+        None, "Seed of the draws (default: chosen, and told).", low=0, high=2**63 - 1
+    )

@@ -106,7 +106,13 @@ def read_tensors(path: Path, key: str) -> tuple[dict[str, Any], dict[str, np.nda
         with safetensors.safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             if key not in metadata:
-                raise DataError(f"{path} is a safetensors file, but not one that charlm made.")
+                run = "charlm_run" in metadata
+                raise DataError(
+                    f"{path} is what `charlm train --resume` goes on with; sample from"
+                    f" {MODEL_NAME} beside it."
+                    if run
+                    else f"{path} is a safetensors file, but not one that charlm made."
+                )
             about = json.loads(metadata[key])
             return about, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (safetensors.SafetensorError, ValueError) as error:
@@ -126,3 +132,5 @@ def check_shapes(
                 f"{path}: {name} is {weights[name].dtype} {weights[name].shape}"
                 f" where its config asks for float32 {shape}."
             )
+        if not np.isfinite(weights[name]).all():
+            raise DataError(f"{path} is damaged: {name} has entries that are not numbers.")

@@ -14,7 +14,6 @@ from charlm.cells import cell_named
 from charlm.cells.cell import Shape, State
 from charlm.cells.initial import Constant, Initialiser, Normal, Uniform
 from charlm.config import NetworkConfig
-from charlm.errors import ConfigError
 from charlm.ops import Array
 
 # Characters need few dimensions, and the first layer's product is the cheaper for it: on tiny
@@ -43,11 +42,6 @@ class Network:
         self.embedding = config.embedding or (
             config.width if full else min(EMBEDDING_WIDTH, config.width)
         )
-        if config.tied and self.embedding != config.width:
-            raise ConfigError(
-                f"tied shares the embedding (width {self.embedding}) with the head (width"
-                f" {config.width}); leave --embedding out, or make the two equal."
-            )
 
     def shapes(self) -> dict[str, Shape]:
         """The shape of every weight, by its name in a model file."""
@@ -119,7 +113,7 @@ class Network:
         def advance(layer: int, x: Array, before: State) -> tuple[Array, State]:
             block = w["blocks"][layer]
             if layer == 0 and w["table"] is not None:
-                u = w["table"][ids]
+                u = ops.lookup(xp, w["table"], ids)
             else:
                 u = self.cell.project(xp, block["cell"], self._norm(xp, block["norm"], x))
             return self.cell.recur(xp, block["cell"], u, before)
@@ -157,7 +151,7 @@ class Network:
         advance: Callable[[int, Array, State], tuple[Array, State]],
         drop: Callable[[Array], Array] | None = None,
     ) -> tuple[Array, tuple[State, ...]]:
-        x = w["embedding"][ids]
+        x = ops.lookup(xp, w["embedding"], ids)
         states = []
         for layer, before in enumerate(state):
             y, after = advance(layer, x, before)

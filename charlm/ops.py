@@ -18,6 +18,15 @@ def relu(xp: Any, x: Array) -> Array:
     return xp.maximum(x, xp.zeros_like(x))
 
 
+def lookup(xp: Any, table: Array, ids: Array) -> Array:
+    """The rows (..., E) of `table` (V, E) at ids (...).
+
+    With torch it is torch's own embedding: the gradient of plain indexing is summed by several
+    threads in no certain order, and a run would not repeat bit for bit.
+    """
+    return xp.embedding(table, ids) if hasattr(xp, "embedding") else table[ids]
+
+
 def layer_norm(xp: Any, x: Array, scale: Array, shift: Array) -> Array:
     """`x` with mean 0 and variance 1 over the last axis, scaled and shifted.
 

@@ -1,6 +1,7 @@
 """Whole or not at all."""
 
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -61,6 +62,31 @@ def test_a_directory_is_replaced_only_by_force_and_only_our_own(tmp_path):
     assert (theirs / "diary").exists()
 
 
+def test_the_directory_one_stands_in_can_be_made(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make(Path())
+    assert (tmp_path / "mark").exists()
+
+
+def test_the_old_directory_comes_back_where_the_new_one_cannot_take_its_place(
+    tmp_path, monkeypatch
+):
+    make(tmp_path / "d")
+    (tmp_path / "d" / "old").write_text("")
+    replace = Path.replace
+
+    def fail(self, target):
+        if self.name.endswith(".tmp") and not Path(target).exists():
+            raise OSError("no")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(OSError, match="no"):
+        make(tmp_path / "d", force=True)
+    assert (tmp_path / "d" / "old").exists()
+    assert [p.name for p in tmp_path.iterdir()] == ["d"]
+
+
 def test_a_failed_directory_leaves_nothing(tmp_path):
     def fail():
         with whole_directory(tmp_path / "d", marker="mark", force=False) as temporary:
@@ -75,4 +101,4 @@ def test_a_failed_directory_leaves_nothing(tmp_path):
 def test_a_file_in_the_way_is_not_replaced(tmp_path):
     (tmp_path / "f").write_text("")
     with pytest.raises(DataError, match="is a file"):
-        refuse_existing(tmp_path / "f", marker="mark", force=True)
+        refuse_existing(tmp_path / "f", markers=("mark",), force=True)

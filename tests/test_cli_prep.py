@@ -189,3 +189,19 @@ def test_help_has_an_example_and_every_knob(charlm):
     assert "charlm prep book.txt -o data" in shown
     for option in ("--level", "--records", "--val", "--tokenizer", "--force", "--json"):
         assert option in shown
+
+
+@pytest.mark.parametrize("way", ["stdin", "file of another name"])
+def test_gzip_is_known_by_its_first_bytes(charlm, tmp_path, way):
+    packed = gzip.compress(b"the cat sat on the mat.\n" * 50)
+    (tmp_path / "text").write_bytes(packed)
+    source = "-" if way == "stdin" else tmp_path / "text"
+    done = charlm("prep", source, "-o", tmp_path / "d", "--json", stdin=packed)
+    assert done.returncode == 0, done.stderr.decode()
+    assert json.loads(done.stdout)["sources"][0]["bytes"] == 24 * 50
+
+
+def test_a_corpus_cannot_go_to_stdout(charlm, tmp_path):
+    done = charlm("prep", "-o", "-", stdin="abc", cwd=tmp_path)
+    assert done.returncode == 2
+    assert not list(tmp_path.iterdir())

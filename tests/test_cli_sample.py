@@ -47,6 +47,14 @@ def test_the_prompt_comes_first_unless_told_otherwise(charlm, model):
     assert sample(charlm, model, *common, "--no-echo") == whole.removeprefix("the king")
 
 
+@pytest.mark.parametrize("temperature", ["1e-50", "1e-320", "1e300"])
+def test_extreme_temperatures_are_quiet(charlm, model, temperature):
+    done = charlm("sample", model, "--temperature", temperature, "--length", 40, "--seed", 1)
+    assert (done.returncode, done.stderr) == (0, b"")
+    if temperature != "1e300":
+        assert done.stdout.decode() == sample(charlm, model, "--greedy", "--length", 40)
+
+
 @pytest.mark.parametrize("way", ["file", "stdin"])
 def test_the_prompt_can_be_a_file_or_stdin(charlm, model, tmp_path, way):
     file = tmp_path / "prompt.txt"
@@ -94,6 +102,34 @@ def test_a_model_of_records_writes_records(charlm, names_model):
     assert all(line.isalpha() and len(line) < 20 for line in lines)
     begun = sample(charlm, names_model, "-n", 5, "--seed", 1, "--prompt", "ann")
     assert all(line.startswith("ann") for line in begun.splitlines())
+
+
+def test_a_model_of_bytes_writes_bytes(charlm, tmp_path):
+    raw = bytes([0, 255, 128, 65, 200, 10]) * 300
+    (tmp_path / "raw").write_bytes(raw)
+    assert charlm("prep", tmp_path / "raw", "-o", tmp_path / "d", "--level", "byte").returncode == 0
+    done = charlm(
+        "train", tmp_path / "d", "-o", tmp_path / "r", "--steps", 60, "--width", 16, "--seed", 1,
+        "--batch", 4, "--lr", "0.03",
+    )  # fmt: skip
+    assert b"bits/byte" in done.stderr
+    text = charlm("sample", tmp_path / "r", "--greedy", "--length", 60).stdout
+    assert text[:60] in raw
+    as_json = charlm("sample", tmp_path / "r", "--greedy", "--length", 60, "--json").stdout
+    assert len(json.loads(as_json)["text"]) == 60
+
+
+def test_unknown_words_are_told_echoed_and_never_written(charlm, tmp_path):
+    text = "the cat sat on the mat. " * 100 + "once"
+    done = charlm(
+        "prep", "-", "-o", tmp_path / "d", "--level", "word", "--min-count", 2, stdin=text
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    charlm("train", tmp_path / "d", "-o", tmp_path / "r", "--steps", 3, "--width", 8, "--seed", 1)
+    done = charlm("sample", tmp_path / "r", "--prompt", "the zebra", "--length", 400, "--seed", 1)
+    assert done.stdout.startswith(b"the zebra")
+    assert b"<unk>" not in done.stdout
+    assert b"1 word of the prompt not in the vocabulary" in done.stderr
 
 
 def test_an_unknown_character_is_named_and_can_be_got_past(charlm, model):
@@ -161,12 +197,14 @@ def test_the_torch_engine_gives_the_same_greedy_text(model):
     [
         (["nowhere"], 1, "does not exist"),
         (["EMPTY"], 1, "holds no model.safetensors"),
+        (["LAST"], 1, "--resume"),
         (["NOISE"], 1, "damaged or not a model file"),
         (["MODEL", "--prompt", "a", "--prompt-file", "-"], 2, "not both"),
         (["MODEL", "--temperature", "-1"], 2, "temperature"),
         (["MODEL", "--top-p", "0"], 2, "top-p"),
         (["MODEL", "--length", "-1"], 2, "length"),
         (["MODEL", "--stop", ""], 2, "--stop"),
+        (["MODEL", "--seed", "99999999999999999999"], 2, "seed"),
         (["MODEL", "--prompt-file", "nowhere"], 1, "nowhere"),
         ([], 2, "MODEL"),
     ],
@@ -174,7 +212,12 @@ def test_the_torch_engine_gives_the_same_greedy_text(model):
 def test_mistakes_are_told_in_one_line(charlm, model, tmp_path, args, code, words):
     (tmp_path / "empty").mkdir()
     (tmp_path / "noise").write_bytes(bytes(range(256)))
-    places = {"MODEL": model, "EMPTY": tmp_path / "empty", "NOISE": tmp_path / "noise"}
+    places = {
+        "MODEL": model,
+        "LAST": model / "last.safetensors",
+        "EMPTY": tmp_path / "empty",
+        "NOISE": tmp_path / "noise",
+    }
     done = charlm("sample", *[places.get(arg, arg) for arg in args], cwd=tmp_path)
     message = done.stderr.decode()
     assert done.returncode == code, message

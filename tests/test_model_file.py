@@ -75,6 +75,7 @@ def rewrite(path, change):
         (lambda about, w: about["network"].update(layers=2), "blocks.1"),
         (lambda about, w: about["network"].update(colour="red"), "colour"),
         (lambda about, w: w.pop("head.bias"), "head.bias"),
+        (lambda about, w: w["head.bias"].fill(np.nan), "not numbers"),
         (lambda about, w: w.update({"head.bias": w["head.bias"].astype("f8")}), "float64"),
     ],
 )

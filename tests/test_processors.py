@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from charlm.config import SamplingConfig
-from charlm.sampling.processors import min_p, pipeline, temperature, top_k, top_p
+from charlm.sampling.processors import ban, min_p, pipeline, temperature, top_k, top_p
 
 # Probabilities 0.5, 0.25, 0.15, 0.1, in another order, twice.
 P = np.array([[0.15, 0.5, 0.1, 0.25], [0.25, 0.1, 0.5, 0.15]])
@@ -19,6 +19,7 @@ def probabilities(logits):
 @pytest.mark.parametrize(
     ("processor", "expected"),
     [
+        (ban([1]), [0.3, 0, 0.2, 0.5]),
         (temperature(0.5), P[0] ** 2 / (P[0] ** 2).sum()),
         (temperature(2.0), P[0] ** 0.5 / (P[0] ** 0.5).sum()),
         (top_k(1), [0, 1, 0, 0]),

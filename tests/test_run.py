@@ -1,6 +1,7 @@
 """Runs in this process: every knob changes something, devices, defaults, what is kept."""
 
 import shutil
+import signal
 import time
 from dataclasses import fields
 
@@ -9,10 +10,13 @@ import pytest
 import torch
 
 from charlm import model_file
+from charlm.cells import CELLS
 from charlm.config import NetworkConfig, PrepConfig, TrainingConfig
 from charlm.corpus import prepare
 from charlm.errors import ConfigError, DataError, TrainingError
+from charlm.score import Score
 from charlm.training import begin, checkpoint
+from charlm.training.initialise import initial_weights
 from charlm.training.standing import Listener
 
 TEXT = "the cat sat on the mat; the dog sat on the log.\n" * 40
@@ -28,7 +32,7 @@ def data(tmp_path_factory):
 
 
 def run(corpus, out, *, network=None, training=None, listener=None):
-    begin.prepare_directory(out, force=True)
+    begin.check_directory(out, force=True)
     one = begin.begin(
         corpus,
         out,
@@ -79,6 +83,18 @@ def test_the_other_knobs_are_tested_elsewhere():
     assert knobs == elsewhere | {knob for knob, _, _ in CHANGES}
 
 
+def test_two_threads_repeat_a_run_bit_for_bit(data, tmp_path):
+    """The gradient of plain indexing is summed by several threads in no certain order."""
+    large = {"batch": 16, "context": 64, "steps": 10}
+    torch.set_num_threads(2)
+    try:
+        runs = [run(data, tmp_path / x, network={"width": 64}, training=large) for x in "abc"]
+    finally:
+        torch.set_num_threads(1)
+    for one, _ in runs[1:]:
+        assert not differ(final_weights(one), final_weights(runs[0][0]))
+
+
 def test_the_same_knobs_give_the_same_weights(data, tmp_path):
     first, _ = run(data, tmp_path / "a")
     second, _ = run(data, tmp_path / "b")
@@ -99,12 +115,150 @@ def test_epochs_are_counted_in_whole_passes(data, tmp_path):
     assert one.trainer.tokens == 2 * data.size("train").tokens
 
 
-def test_the_best_model_is_kept_though_a_later_one_is_worse(data, tmp_path):
-    training = {"steps": 60, "eval_every": 5, "lr": 0.5, "schedule": "constant", "clip": 0}
-    one, outcome = run(data, tmp_path / "a", training=training)
+def test_the_best_model_is_kept_though_a_later_one_is_worse(data, tmp_path, monkeypatch):
+    figures = iter([2.0, 1.5, 1.25, 1.75])
+
+    def scored(*args, **kwargs):
+        return Score(nats=next(figures), tokens=1, chars=1, bytes=1)
+
+    monkeypatch.setattr("charlm.training.run.validate", scored)
+    one, outcome = run(data, tmp_path / "a", training={"steps": 40, "eval_every": 10})
     kept = model_file.load(tmp_path / "a")
-    assert kept.history["val_nats_per_char"] == outcome.best_nats_per_char
-    assert kept.history["steps"] == one.standing.best_steps < 60
+    assert outcome.best_nats_per_char == kept.history["val_nats_per_char"] == 1.25
+    assert kept.history["steps"] == one.standing.best_steps == 30
+    assert differ(kept.weights, final_weights(one))
+
+
+def test_a_score_that_is_not_a_number_is_never_the_best(data, tmp_path, monkeypatch):
+    score = Score(nats=float("nan"), tokens=1, chars=1, bytes=1)
+    monkeypatch.setattr("charlm.training.run.validate", lambda *args, **kwargs: score)
+    with pytest.raises(TrainingError, match="nan"):
+        run(data, tmp_path / "a")
+    assert not (tmp_path / "a" / model_file.MODEL_NAME).exists()
+
+
+def stop_at(steps):
+    """A listener that asks a run to stop, by SIGTERM, during that update."""
+
+    def update(progress, tokens, seen=[]):  # noqa: B006
+        seen.append(tokens)
+        if len(seen) == steps:
+            signal.raise_signal(signal.SIGTERM)
+
+    return Listener(update=update)
+
+
+def resumed(out, **changes):
+    one = begin.resume(out, None, changes, Listener(), time.monotonic())
+    return one, one.go()
+
+
+@pytest.mark.parametrize("training", [{"steps": 12}, {"steps": None, "epochs": 3}])
+@pytest.mark.parametrize("records", ["none", "line"])
+def test_a_run_stopped_and_resumed_equals_the_uninterrupted_one(tmp_path, training, records):
+    (tmp_path / "text").write_text(TEXT.replace(" ", "\n") * 3)
+    config = PrepConfig(val=0.1, test=0, records=records)
+    corpus = prepare([tmp_path / "text"], tmp_path / "corpus", config)
+    training = training | {"context": 16, "dropout": 0.1}
+    whole, _ = run(corpus, tmp_path / "whole", training=training)
+    stop = max(1, whole.trainer.steps // 2)
+    _, stopped = run(corpus, tmp_path / "cut", training=training, listener=stop_at(stop))
+    assert (stopped.signal, stopped.steps) == (signal.SIGTERM, stop)
+    again, outcome = resumed(tmp_path / "cut")
+    assert outcome.signal is None
+    assert outcome.steps == whole.trainer.steps
+    assert not differ(final_weights(whole), final_weights(again))
+
+
+def test_a_signal_in_the_last_update_lets_the_run_end(data, tmp_path):
+    _, outcome = run(data, tmp_path / "a", listener=stop_at(SMALL_RUN["steps"]))
+    assert outcome.signal is None
+    assert outcome.best_nats_per_char is not None
+    with pytest.raises(ConfigError, match="has reached its end"):
+        resumed(tmp_path / "a")
+
+
+def test_a_run_that_was_killed_before_its_last_validation_makes_it(data, tmp_path, monkeypatch):
+    def killed(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("charlm.training.run.validate", killed)
+        patch.setattr("charlm.training.run.SAVE_EVERY_S", 0)
+        with pytest.raises(KeyboardInterrupt):
+            run(data, tmp_path / "a", training={"eval_every": 1000})
+    one, outcome = resumed(tmp_path / "a")
+    assert one.trainer.steps == SMALL_RUN["steps"]
+    assert outcome.best_nats_per_char is not None
+
+
+def test_going_on_beyond_the_end_needs_to_be_said(data, tmp_path):
+    run(data, tmp_path / "a")
+    for changes in ({}, {"steps": 3}, {"device": "cpu"}):
+        with pytest.raises(ConfigError, match="has reached its end"):
+            resumed(tmp_path / "a", **changes)
+    assert resumed(tmp_path / "a", steps=9)[1].steps == 9
+
+
+def test_a_run_goes_on_on_another_kind_of_device_and_says_so(data, tmp_path):
+    run(data, tmp_path / "a", listener=stop_at(3))
+    last = checkpoint.load(tmp_path / "a" / checkpoint.LAST_NAME)
+    last.trainer["device"] = "cuda"
+    last.tensors["generator"] = torch.zeros(16, dtype=torch.uint8)  # the size of CUDA's
+    checkpoint.save(last, tmp_path / "a" / checkpoint.LAST_NAME)
+    said = []
+    listener = Listener(say=said.append)
+    begin.resume(tmp_path / "a", None, {}, listener, time.monotonic()).go()
+    assert any("not bit for bit" in line for line in said)
+
+
+def test_a_run_that_moved_takes_its_own_corpus_along(tmp_path):
+    (tmp_path / "text").write_text(TEXT)
+    out = tmp_path / "here"
+    corpus = prepare([tmp_path / "text"], out / begin.OWN_CORPUS, PrepConfig())
+    run(corpus, out, listener=stop_at(3))
+    out.rename(tmp_path / "there")
+    assert resumed(tmp_path / "there")[1].steps == SMALL_RUN["steps"]
+
+
+def test_a_log_that_lost_its_end_is_not_filled_up(data, tmp_path):
+    run(data, tmp_path / "a", listener=stop_at(3))
+    log = tmp_path / "a" / "log.jsonl"
+    log.write_bytes(log.read_bytes().splitlines(keepends=True)[0])
+    resumed(tmp_path / "a")
+    assert b"\0" not in log.read_bytes()
+
+
+def test_an_earlier_run_stays_until_the_new_one_can_begin(data, tmp_path):
+    run(data, tmp_path / "a")
+    before = (tmp_path / "a" / model_file.MODEL_NAME).read_bytes()
+    with pytest.raises(ConfigError):
+        run(data, tmp_path / "a", training={"precision": "tf32"})
+    assert (tmp_path / "a" / model_file.MODEL_NAME).read_bytes() == before
+
+
+def test_there_is_something_to_go_on_with_from_the_first_update_on(data, tmp_path):
+    seen = []
+
+    def update(progress, tokens):
+        seen.append((tmp_path / "a" / checkpoint.LAST_NAME).exists())
+
+    run(data, tmp_path / "a", listener=Listener(update=update))
+    assert all(seen)
+
+
+def test_the_first_and_the_last_update_both_move_the_weights(data, tmp_path):
+    one, _ = run(data, tmp_path / "a", training={"steps": 1, "warmup": 0.5})
+    began = initial_weights(one.network, 1)
+    assert differ(final_weights(one), {n: w.numpy() for n, w in began.items()})
+
+
+@pytest.mark.parametrize("width", [16, 100, 37])
+@pytest.mark.parametrize("cell", CELLS)
+def test_muon_takes_any_width(data, tmp_path, cell, width):
+    network = {"cell": cell, "width": width, "layers": 2}
+    _, outcome = run(data, tmp_path / "a", network=network, training={"optimizer": "muon"})
+    assert outcome.best_nats_per_char < 10
 
 
 def test_a_corpus_without_validation_text_keeps_the_last_model(tmp_path):
@@ -121,7 +275,10 @@ def test_a_loss_that_is_not_a_number_is_not_saved(data, tmp_path):
     training = {"steps": 50, "lr": 1e30, "optimizer": "sgd", "clip": 0}
     with pytest.raises(TrainingError, match="--lr"):
         run(data, tmp_path / "a", network={"cell": "rnn-relu"}, training=training)
-    assert not (tmp_path / "a" / checkpoint.LAST_NAME).exists()
+    # What was saved is from before: the weights it began with, and no model.
+    last = checkpoint.load(tmp_path / "a" / checkpoint.LAST_NAME)
+    assert last.trainer["steps"] == 0
+    assert not (tmp_path / "a" / model_file.MODEL_NAME).exists()
 
 
 def test_a_damaged_checkpoint_is_refused(data, tmp_path):
@@ -148,7 +305,7 @@ def test_the_seed_it_chose_is_told_and_kept(data, tmp_path):
 
 def test_auto_says_which_device_it_took():
     said = []
-    device = begin.choose_device("auto", Listener(say=said.append))
+    device = begin.choose_device(TrainingConfig(), Listener(say=said.append))
     assert said
     assert device.type in said[0]
 
@@ -156,4 +313,4 @@ def test_auto_says_which_device_it_took():
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
 def test_a_device_that_is_not_here_is_refused():
     with pytest.raises(ConfigError, match="no cuda device"):
-        begin.choose_device("cuda", Listener())
+        begin.choose_device(TrainingConfig(device="cuda"), Listener())

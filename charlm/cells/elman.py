@@ -1,7 +1,7 @@
 """The Elman network, the simple recurrent network: h' = f(W_x x + W_h h + b), y = h'.
 
-Source: Elman 1990, "Finding structure in time"; with rectified units and an identity recurrent
-matrix, Le, Jaitly and Hinton 2015 (arXiv:1504.00941).
+Source: Elman 1990, "Finding structure in time"; rectified units: Le, Jaitly and Hinton 2015
+(arXiv:1504.00941), who begin with an identity where this begins orthogonal.
 """
 
 from typing import Any, Literal

@@ -9,6 +9,8 @@ runs.
 import importlib
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import click
 
@@ -31,16 +33,27 @@ class Commands(click.Group):
             return None
         return importlib.import_module(f"charlm.cli.{name}").command
 
+    def make_context(self, *args: object, **kwargs: object) -> click.Context:
+        """Reads the command line, which is where help is shown."""
+        with _readers_may_leave():
+            return super().make_context(*args, **kwargs)
+
     def invoke(self, ctx: click.Context) -> object:
-        """Runs the command; a reader that has gone away ends it quietly."""
-        try:
+        """Runs the command."""
+        with _readers_may_leave():
             result = super().invoke(ctx)
             sys.stdout.flush()
-        except BrokenPipeError:
-            # What is still buffered has no reader; without this, the exit would fail on it.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            ctx.exit(0)
         return result
+
+
+@contextmanager
+def _readers_may_leave() -> Iterator[None]:
+    """Ends the program quietly, with status 0, when the reader of stdout has gone away."""
+    try:
+        yield
+    except BrokenPipeError:
+        _give_up_stdout()
+        raise click.exceptions.Exit(0) from None
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -57,9 +70,7 @@ def cli() -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the command line and returns its exit status."""
-    for stream in (sys.stdout, sys.stderr):
-        # Text is UTF-8 and newlines are newlines, whatever the terminal's habits.
-        stream.reconfigure(encoding="utf-8", errors="backslashreplace", newline="\n")
+    _prepare_streams()
     try:
         return cli.main(argv, prog_name="charlm", standalone_mode=False) or 0
     except click.ClickException as error:
@@ -70,6 +81,31 @@ def main(argv: list[str] | None = None) -> int:
     except CharlmError as error:
         click.echo(f"charlm: {error}", err=True)
     except OSError as error:
-        where = f"{error.filename}: " if error.filename is not None else ""
+        # Files have names; what has none is a stream, and of those we write to one.
+        where = f"{error.filename}: " if error.filename is not None else "writing the output: "
         click.echo(f"charlm: {where}{error.strerror or error}", err=True)
+        _give_up_stdout()
     return 1
+
+
+def _give_up_stdout() -> None:
+    """Loses what is still buffered for stdout, on which the exit would fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _prepare_streams() -> None:
+    """Makes text UTF-8 and newlines newlines, whatever the terminal's habits.
+
+    A stream that the caller has closed is there again, without anything to read, or refusing what
+    is written (for stdout) or losing it (for stderr).
+    """
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_RDONLY), "w")
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    # The bytes of a model of bytes go out as they are, but to a terminal.
+    errors = "backslashreplace" if sys.stdout.isatty() else "surrogateescape"
+    sys.stdout.reconfigure(encoding="utf-8", errors=errors, newline="\n")
+    sys.stderr.reconfigure(encoding="utf-8", errors="backslashreplace", newline="\n")

@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 
-from charlm.cli.options import IN_PATH
+from charlm.cli.options import PATH
 
 
 @click.command("info", short_help="Show everything a model holds but its weights.")
-@click.argument("model", type=IN_PATH)
+@click.argument("model", type=PATH)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, symbols and all.")
 def command(model: Path, as_json: bool) -> None:
     """Show what MODEL, a run directory or a model file, is and how it was made.
@@ -61,6 +61,4 @@ def _word(value: Any) -> str:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
     return f"{value:.6g}" if isinstance(value, float) else str(value)

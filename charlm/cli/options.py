@@ -10,9 +10,8 @@ import click
 
 from charlm.config import Knobs
 
-IN_FILE = click.Path(path_type=Path, allow_dash=True)
-OUT_DIR = click.Path(path_type=Path)
-IN_PATH = click.Path(path_type=Path)
+# Whether a path can be used shows when it is used, and is told in one line then.
+PATH = click.Path(path_type=Path, readable=False)
 
 
 class Duration(click.ParamType):

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from charlm.cli.options import IN_FILE, OUT_DIR, knob_options, take
+from charlm.cli.options import PATH, knob_options, take
 from charlm.config import PrepConfig
 
 # What a tokenizer that is there already has decided.
@@ -14,13 +14,13 @@ DECIDED = ("level", "vocab_size", "min_count", "normalize")
 
 
 @click.command("prep", short_help="Turn text into a corpus.")
-@click.argument("files", type=IN_FILE, nargs=-1, metavar="[FILE]...")
-@click.option("-o", "--out", type=OUT_DIR, required=True, help="The corpus directory to make.")
+@click.argument("files", type=PATH, nargs=-1, metavar="[FILE]...")
+@click.option("-o", "--out", type=PATH, required=True, help="The corpus directory to make.")
 @knob_options(PrepConfig)
 @click.option(
     "--tokenizer",
     "tokenizer_file",
-    type=IN_FILE,
+    type=PATH,
     metavar="FILE",
     help="Use this tokenizer.json instead of making one.",
 )
@@ -51,6 +51,8 @@ def command(
         raise click.UsageError("Name a FILE, or pipe text into charlm prep.")
     if files.count(Path("-")) > 1:
         raise click.UsageError("stdin (-) can be read only once.")
+    if str(out) == "-":
+        raise click.UsageError("-o names the directory to make; a corpus cannot go to stdout.")
     config: PrepConfig = take(PrepConfig, values)
     if tokenizer_file is not None:
         for name in DECIDED:
@@ -100,9 +102,11 @@ def _size_bytes(sources: tuple[Path, ...]) -> int | None:
 def _summarise(corpus: Any) -> None:
     sizes = {split: corpus.size(split) for split in corpus.splits}
     kind = {"char": "symbols", "byte": "symbols", "word": "words", "bpe": "tokens"}
-    parts = " ".join(f"{split} {size.chars:,}" for split, size in sizes.items())
+    unit = "bytes" if corpus.tokenizer.level == "byte" else "chars"
+    parts = " ".join(f"{split} {getattr(size, unit):,}" for split, size in sizes.items())
     click.echo(
-        f"corpus: {sum(size.chars for size in sizes.values()):,} characters,"
+        f"corpus: {sum(getattr(size, unit) for size in sizes.values()):,}"
+        f" {'bytes' if unit == 'bytes' else 'characters'},"
         f" {corpus.tokenizer.vocabulary:,} {kind[corpus.tokenizer.level]};"
         f" {parts} -> {corpus.path}",
         err=True,

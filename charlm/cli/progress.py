@@ -3,6 +3,7 @@
 import math
 import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -22,6 +23,7 @@ class Progress:
         self._tokens_before = 0
         self._tokens_per_char = 1.0
         self._shown: dict[str, str] = {}
+        self._unit, self._units_per_char = "char", 1.0
 
     def __enter__(self) -> "Progress":
         return self
@@ -37,7 +39,11 @@ class Progress:
         return Listener(report=self._report, say=self.say, update=self._update)
 
     def say(self, text: str) -> None:
-        """Writes a line above the bar."""
+        """Writes a line above the bar. A run goes on though nobody reads what it says."""
+        with suppress(BrokenPipeError):
+            self._write(text)
+
+    def _write(self, text: str) -> None:
         if self._bar is not None and not self._bar.disable:
             self._bar.write(text, file=sys.stderr)
         else:
@@ -49,8 +55,11 @@ class Progress:
         train = run.corpus.size("train")
         self.say(
             f"{config_words(network.config)}, {network.parameters():,} parameters,"
-            f" on {train.chars:,} characters, {network.vocabulary:,} symbols"
+            f" on {train.tokens:,} tokens, a vocabulary of {network.vocabulary:,}"
         )
+        if run.corpus.tokenizer.level == "byte":
+            # Bytes need not be text, so that characters would be a strange measure of them.
+            self._unit, self._units_per_char = "byte", train.bytes / max(1, train.chars)
         self._tokens_before = run.trainer.tokens
         self._tokens_per_char = train.tokens / max(1, train.chars)
         self._began = time.monotonic()
@@ -67,9 +76,16 @@ class Progress:
         """Removes the bar and says how it went."""
         self._bar.close()
         best = outcome.best_nats_per_char
-        found = "not validated" if best is None else f"best {_figures(best)}"
+        found = "not validated" if best is None else f"best {self._figures(best)}"
         elapsed_s = run.standing.elapsed_s
         self.say(f"{outcome.steps:,} updates in {elapsed_s:.0f} s, {found} -> {run.out}")
+        guessing = math.log(run.network.vocabulary) * self._tokens_per_char
+        if best is not None and best > guessing:
+            self.say(f"worse than guessing ({self._figures(guessing)}): try a lower --lr")
+
+    def _figures(self, nats_per_char: float) -> str:
+        nats, unit = nats_per_char / self._units_per_char, self._unit
+        return f"{nats / math.log(2):.4f} bits/{unit} ({nats:.4f} nats/{unit})"
 
     def _update(self, progress: float, tokens: int) -> None:
         if self._bar.disable:
@@ -82,11 +98,11 @@ class Progress:
 
     def _report(self, entry: dict[str, Any]) -> None:
         if "loss_nats" in entry:
-            bits = entry["bits_per_char"]
-            self._shown["loss"] = f"loss {entry['loss_nats']:.3f} ({bits:.3f} bits/char)"
+            bits = entry["bits_per_char"] / self._units_per_char
+            self._shown["loss"] = f"loss {entry['loss_nats']:.3f} ({bits:.3f} bits/{self._unit})"
             return
         self.say(
-            f"step {entry['steps']:,}: validation {_figures(entry['val_nats_per_char'])}"
+            f"step {entry['steps']:,}: validation {self._figures(entry['val_nats_per_char'])}"
             + ("" if entry["best"] else " (not the best)")
         )
 
@@ -99,7 +115,3 @@ def config_words(config: Any) -> str:
         "tied" if config.tied else "",
     ]
     return ", ".join([f"{config.cell} {config.layers}x{config.width}", *filter(None, extras)])
-
-
-def _figures(nats_per_char: float) -> str:
-    return f"{nats_per_char / math.log(2):.4f} bits/char ({nats_per_char:.4f} nats/char)"

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from charlm.cli.options import IN_FILE, IN_PATH, knob_options, take
+from charlm.cli.options import PATH, knob_options, take
 from charlm.config import UNKNOWN_POLICIES, SamplingConfig
 from charlm.errors import DataError
 
@@ -18,9 +18,9 @@ FLUSH_EVERY_S = 0.05
 
 
 @click.command("sample", short_help="Write text in a model's style.")
-@click.argument("model", type=IN_PATH)
+@click.argument("model", type=PATH)
 @click.option("-p", "--prompt", help="Text to go on from.")
-@click.option("--prompt-file", type=IN_FILE, help="A file with the prompt; - for stdin.")
+@click.option("--prompt-file", type=PATH, help="A file with the prompt; - for stdin.")
 @click.option("--echo/--no-echo", default=True, help="Whether the prompt is part of the output.")
 @click.option("--stop", "stops", multiple=True, help="End a sample before this text (repeatable).")
 @click.option(
@@ -70,11 +70,19 @@ def command(
 
     from charlm import model_file
     from charlm.sampling.engine import NumpyEngine, TorchEngine
-    from charlm.sampling.text import DEFAULT_LENGTH, opening, sample_texts
+    from charlm.sampling.text import DEFAULT_LENGTH, RECORD_LENGTH, opening, sample_texts
 
     loaded = model_file.load(model)
     text = _prompt(prompt, prompt_file)
     ids = loaded.tokenizer.encode(text, unknown=unknown) if text else np.empty(0, np.int64)
+    if len(ids) and ids[0] == loaded.tokenizer.unknown:
+        # A word carries the space before it, which nobody types before a prompt.
+        spaced = loaded.tokenizer.encode(" " + text, unknown=unknown)
+        ids = ids if spaced[0] == loaded.tokenizer.unknown else spaced
+    strange = int(np.count_nonzero(ids == loaded.tokenizer.unknown))
+    if strange:
+        what = "word" if strange == 1 else "words"
+        click.echo(f"{strange} {what} of the prompt not in the vocabulary", err=True)
     if device == "cpu":
         engine = NumpyEngine(loaded.network, loaded.weights)
     else:
@@ -85,9 +93,12 @@ def command(
         if not (config.greedy or config.temperature == 0):
             click.echo(f"seed {seed}", err=True)
     length = config.length
-    if length is None and loaded.records == "none":
-        length = DEFAULT_LENGTH
-    shown = loaded.tokenizer.decode(ids) if echo else ""
+    if length is None:
+        length = DEFAULT_LENGTH if loaded.records == "none" else RECORD_LENGTH
+    shown = ""
+    if echo:
+        # What was typed, unless --unknown had it changed.
+        shown = text if unknown == "error" else loaded.tokenizer.decode(ids, "surrogateescape")
     gap = "" if loaded.records == "line" else "\n"
     writer = _Json(shown, seed) if as_json else _Plain(shown, gap, last=config.samples - 1)
     sample_texts(
@@ -154,7 +165,8 @@ class _Json:
 
     def ended(self, k: int, why: str) -> None:
         sample = {"sample": k, "seed": self._seed, "stopped": why}
-        sample["text"] = self._shown + "".join(self._pieces)
+        text = self._shown + "".join(self._pieces)
+        sample["text"] = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
         self._pieces = []
         click.echo(json.dumps(sample, ensure_ascii=False))
 

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from charlm.cells import CELLS
-from charlm.cli.options import IN_PATH, OUT_DIR, knob_options, take
+from charlm.cli.options import PATH, knob_options, take
 from charlm.config import NetworkConfig, PrepConfig, TrainingConfig
 from charlm.errors import DataError
 
@@ -20,11 +20,9 @@ RESUMABLE = ("budget", "steps", "epochs", "patience", "device")
 
 
 @click.command("train", short_help="Train a model on a corpus.")
-@click.argument("corpus", type=IN_PATH, required=False)
-@click.option("-o", "--out", type=OUT_DIR, help="The run directory to make.")
-@click.option(
-    "--resume", type=OUT_DIR, metavar="RUN", help="Go on with RUN exactly where it stopped."
-)
+@click.argument("corpus", type=PATH, required=False)
+@click.option("-o", "--out", type=PATH, help="The run directory to make.")
+@click.option("--resume", type=PATH, metavar="RUN", help="Go on with RUN exactly where it stopped.")
 @click.option("--force", is_flag=True, help="Replace an existing run.")
 @knob_options(NetworkConfig, choices={"cell": list(CELLS)})
 @knob_options(TrainingConfig)
@@ -41,8 +39,9 @@ def command(
 ) -> None:
     """Train a recurrent language model on CORPUS, which `charlm prep` made, and save it in RUN.
 
-    CORPUS may also be a plain text file: it is prepared into the run first. The best model on the
-    validation split is kept; the learning rate falls to its end just when the run does.
+    CORPUS may also be a text file, or - for stdin: it is prepared into the run first. The best
+    model on the validation split is kept; the learning rate falls to its end just when the run
+    does.
 
     \b
     charlm train data -o run                      two minutes, no other flag needed
@@ -53,10 +52,12 @@ def command(
     if (out is None) == (resume is None):
         raise click.UsageError("Give either -o RUN for a new run, or --resume RUN.")
     if resume is not None:
+        if force:
+            raise click.UsageError("--force makes a new run; --resume goes on with an old one.")
         changes = _changes(ctx, values)
     elif corpus is None:
         raise click.UsageError("Missing argument 'CORPUS': a corpus that `charlm prep` made.")
-    elif not corpus.exists():
+    elif not corpus.exists() and str(corpus) != "-":
         raise DataError(f"{corpus} does not exist; `charlm prep TEXT -o {corpus}` makes a corpus.")
     network = take(NetworkConfig, values)
     training = take(TrainingConfig, values)
@@ -71,7 +72,7 @@ def command(
             out = resume
             run = begin.resume(resume, corpus, changes, progress.listener(), STARTED)
         else:
-            begin.prepare_directory(out, force=force)
+            begin.check_directory(out, force=force)
             prepared = _corpus(corpus, out, progress.say)
             run = begin.begin(prepared, out, network, training, progress.listener(), STARTED)
         progress.begin(run)
@@ -118,5 +119,7 @@ def _corpus(path: Path, out: Path, say: Any) -> Any:
 
     if path.is_dir():
         return Corpus(path)
-    say(f"{path} is a text file: preparing it into {out / 'corpus'}")
-    return prepare([path], out / "corpus", PrepConfig(), force=True, say=say)
+    from charlm.training.begin import OWN_CORPUS
+
+    say(f"{'stdin' if str(path) == '-' else path} is text: preparing it into {out / OWN_CORPUS}")
+    return prepare([path], out / OWN_CORPUS, PrepConfig(), force=True, say=say)

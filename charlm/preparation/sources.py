@@ -5,7 +5,7 @@ import hashlib
 import sys
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import BinaryIO
 
@@ -44,18 +44,15 @@ class Source:
                     self._advance(len(chunk))
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise DataError(
-                f"{self.name} is a damaged or cut-off gzip file, good for"
-                f" {self.size_bytes:,} bytes of text. Get it again."
+                f"{self.name} is a damaged or cut-off gzip file ({error}). Get it again."
             ) from error
 
     @contextmanager
     def _open(self) -> Iterator[BinaryIO]:
-        if self.name == "stdin":
-            yield sys.stdin.buffer
-            return
         if self.path.is_dir():
             raise DataError(f"{self.name} is a directory; name the files in it.")
-        with self.path.open("rb") as file:
+        stdin = self.name == "stdin"
+        with nullcontext(sys.stdin.buffer) if stdin else self.path.open("rb") as file:
             if self.path.suffix == ".gz" or file.peek(2)[:2] == GZIP_MAGIC:
                 with gzip.GzipFile(fileobj=file) as inner:
                     yield inner

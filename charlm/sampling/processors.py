@@ -1,8 +1,8 @@
 """Processors: `logits (B, V) -> logits (B, V)`, each one way to bend a distribution.
 
-They are applied in the order of `pipeline`: temperature, top-k, top-p, min-p. A token that is left
-out has the logit -inf. Laws: every row keeps its most likely token; at its neutral value a
-processor changes nothing.
+They are applied in the order ban, temperature, top-k, top-p, min-p. A token that is left out has
+the logit -inf. Laws: every row keeps its most likely token that is not banned; at its neutral value
+a processor changes nothing.
 """
 
 from collections.abc import Callable
@@ -28,9 +28,26 @@ def pipeline(config: SamplingConfig) -> list[Processor]:
     return found
 
 
+def ban(ids: list[int]) -> Processor:
+    """Leaves these ids out, which must not be all there are."""
+
+    def process(logits: np.ndarray) -> np.ndarray:
+        bent = logits.copy()
+        bent[..., ids] = -np.inf
+        return bent
+
+    return process
+
+
 def temperature(value: float) -> Processor:
     """Divides the logits by `value`, which is above 0."""
-    return lambda logits: _shifted(logits) / value
+
+    def process(logits: np.ndarray) -> np.ndarray:
+        # float64, and quietly: next to 0 all but the likeliest go to -inf, as they should.
+        with np.errstate(over="ignore"):
+            return _shifted(logits.astype(np.float64)) / value
+
+    return process
 
 
 def top_k(count: int) -> Processor:

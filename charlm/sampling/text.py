@@ -12,14 +12,17 @@ from charlm.sampling.generate import generate, read
 from charlm.tokenizer import Tokenizer
 
 DEFAULT_LENGTH = 500
+RECORD_LENGTH = 10_000  # where a model may never come to a record's end
 BATCH = 64  # rows drawn side by side
 
 
 class Sample:
     """One sample's text as it grows, up to a length in characters, a stop string or its record.
 
-    `emit` gets the text in pieces. A stop string is not part of the text, so what may yet turn out
-    to begin one is held back. `stopped` says why it ended: "length", "stop" or "record".
+    `emit` gets the text in pieces; bytes that are not UTF-8 come as lone surrogates, from which
+    "surrogateescape" makes the same bytes again. A stop string is not part of the text, so what may
+    yet turn out to begin one is held back. `stopped` says why it ended: "length", "stop" or
+    "record".
     """
 
     def __init__(
@@ -31,7 +34,7 @@ class Sample:
     ) -> None:
         self.stopped: str | None = None
         self._boundary = tokenizer.boundary
-        self._decoder = tokenizer.decoder()
+        self._decoder = tokenizer.decoder("surrogateescape")
         self._room = length
         self._stops = stops
         self._emit = emit
@@ -104,6 +107,9 @@ def sample_texts(
             ended(k, "length")
         return
     logits, state = read(engine, beginning)
+    bends = processors.pipeline(config)
+    if tokenizer.unknown is not None:
+        bends.insert(0, processors.ban([tokenizer.unknown]))  # it stands for no text
     for first in range(0, config.samples, BATCH):
         rows = range(first, min(first + BATCH, config.samples))
         samples = _InTurn(tokenizer, rows, length, stops, emit, ended)
@@ -113,7 +119,7 @@ def sample_texts(
             state,
             rows=list(rows),
             seed=seed,
-            processors=processors.pipeline(config),
+            processors=bends,
             greedy=config.greedy or config.temperature == 0,
             listen=samples.hear,
         )

@@ -90,14 +90,14 @@ class Tokenizer:
         assert isinstance(self._encoder, encoders.PairEncoder | encoders.ForeignEncoder)
         return self._encoder.encode_records(records)
 
-    def decode(self, ids: Iterable[int]) -> str:
-        """The text of `ids`; bytes that are not UTF-8 become U+FFFD."""
+    def decode(self, ids: Iterable[int], errors: str = "replace") -> str:
+        """The text of `ids`; bytes that are not UTF-8 become U+FFFD, or what `errors` says."""
         pieces = self.pieces
-        return b"".join([pieces[id] for id in np.asarray(ids).tolist()]).decode("utf-8", "replace")
+        return b"".join([pieces[id] for id in np.asarray(ids).tolist()]).decode("utf-8", errors)
 
-    def decoder(self) -> "Decoder":
-        """A decoder for ids that come one at a time."""
-        return Decoder(self.pieces)
+    def decoder(self, errors: str = "replace") -> "Decoder":
+        """A decoder for ids that come one at a time; `errors` is that of `decode`."""
+        return Decoder(self.pieces, errors)
 
     def symbol(self, id: int) -> str:
         """A readable name of `id` for lists and messages."""
@@ -141,9 +141,9 @@ class Decoder:
     Law: the pieces add up to `Tokenizer.decode` of all the ids.
     """
 
-    def __init__(self, pieces: list[bytes]) -> None:
+    def __init__(self, pieces: list[bytes], errors: str = "replace") -> None:
         self._pieces = pieces
-        self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
+        self._utf8 = codecs.getincrementaldecoder("utf-8")(errors)
 
     def feed(self, id: int) -> str:
         """The text that is certain once `id` has come; often one character, sometimes none."""

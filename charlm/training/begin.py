@@ -15,7 +15,7 @@ from charlm.config import NetworkConfig, TrainingConfig
 from charlm.corpus import Corpus
 from charlm.errors import ConfigError, DataError
 from charlm.network import Network
-from charlm.training import checkpoint
+from charlm.training import checkpoint, optimizers
 from charlm.training.initialise import initial_weights
 from charlm.training.plan import BudgetPlan, Plan, StepPlan
 from charlm.training.run import LOG_NAME, Run
@@ -24,18 +24,16 @@ from charlm.training.streams import Streams, streams_of
 from charlm.training.trainer import Trainer
 
 DEFAULT_BUDGET_S = 120.0
+OWN_CORPUS = "corpus"  # where a run keeps the corpus that was prepared for it alone
 # Below so many tokens a run reads its text many times over, and learns it by heart unless some of
 # each layer is dropped. Best of 0, 0.3 and 0.5 on the first 9,000, 30,000, 100,000 and 300,000
 # characters of tiny Shakespeare, 25 to 40 s, lstm 1x384: 0.5, 0.5, 0.3 and 0.
 DROPOUTS = ((50_000, 0.5), (250_000, 0.3))
 
 
-def prepare_directory(out: Path, *, force: bool) -> None:
-    """Makes the run directory `out`, empty of any earlier run; see `atomic.refuse_existing`."""
-    atomic.refuse_existing(out, marker=LOG_NAME, force=force)
-    out.mkdir(parents=True, exist_ok=True)
-    for name in (checkpoint.LAST_NAME, model_file.MODEL_NAME, LOG_NAME):
-        (out / name).unlink(missing_ok=True)
+def check_directory(out: Path, *, force: bool) -> None:
+    """Raises DataError unless a run may be made in `out`; see `atomic.refuse_existing`."""
+    atomic.refuse_existing(out, markers=(LOG_NAME, OWN_CORPUS), force=force)
 
 
 def begin(
@@ -46,7 +44,10 @@ def begin(
     listener: Listener,
     started: float,
 ) -> Run:
-    """A new run in the prepared directory `out`; `started` is when its clock began."""
+    """A new run in the directory `out`; `started` is when its clock began.
+
+    An earlier run there is removed only when nothing can be found wrong with the new one any more.
+    """
     if config.seed is None:
         config = replace(config, seed=random.SystemRandom().randrange(2**31))
         listener.say(f"seed {config.seed}")
@@ -54,9 +55,16 @@ def begin(
         config = replace(config, dropout=default_dropout(corpus.size("train").tokens))
         if config.dropout:
             listener.say(f"dropout {config.dropout:g}, as the text is short")
+    # What is left open is written down as it was decided, for `info` and for good.
+    if config.lr is None:
+        config = replace(config, lr=optimizers.RATES[config.optimizer])
+    if config.budget is config.steps is config.epochs is None:
+        config = replace(config, budget=DEFAULT_BUDGET_S)
+    network = Network(network_config, corpus.tokenizer.vocabulary)
+    network_config = replace(network_config, embedding=network.embedding)
     network = Network(network_config, corpus.tokenizer.vocabulary)
     streams = _streams(corpus, config)
-    device = choose_device(config.device, listener)
+    device = choose_device(config, listener)
     weights = initial_weights(network, config.seed)
     trainer = Trainer(network, config, weights, streams, device)
     first = {
@@ -70,6 +78,9 @@ def begin(
         "device": str(device),
     }
     standing = Standing()
+    out.mkdir(parents=True, exist_ok=True)
+    for name in (checkpoint.LAST_NAME, model_file.MODEL_NAME):
+        (out / name).unlink(missing_ok=True)
     with (out / LOG_NAME).open("w", encoding="utf-8") as log:
         log.write(json.dumps(first) + "\n")
         standing.log_bytes = log.tell()
@@ -90,7 +101,16 @@ def resume(
     steps, epochs or device. Raises DataError where the corpus is not the one it was trained on.
     """
     last = checkpoint.load(out / checkpoint.LAST_NAME)
-    corpus = Corpus(corpus_path or last.corpus_path)
+    if corpus_path is None:
+        # A run that was moved takes the corpus within it along.
+        moved = not last.corpus_path.exists() and (out / OWN_CORPUS).exists()
+        corpus_path = out / OWN_CORPUS if moved else last.corpus_path
+        if not corpus_path.exists():
+            raise DataError(
+                f"{corpus_path}, the corpus of {out}, is not there any more."
+                f" Say where it is: charlm train CORPUS --resume {out}"
+            )
+    corpus = Corpus(corpus_path)
     if corpus.hash != last.corpus_hash:
         raise DataError(
             f"{corpus.path} is not the corpus that {out} was trained on, or has changed since."
@@ -106,23 +126,28 @@ def resume(
         config = replace(config, budget=changes["budget"] + standing.elapsed_s)
     network = Network(last.network, corpus.tokenizer.vocabulary)
     streams = _streams(corpus, config)
-    device = choose_device(config.device, listener)
+    plan = _plan(config, streams)  # before the streams move on: epochs may differ in length
+    device = choose_device(config, listener)
     trainer = Trainer(network, config, initial_weights(network, 0), streams, device)
+    if last.trainer["device"] != device.type:
+        listener.say(f"stopped on {last.trainer['device']}: going on, but not bit for bit")
     trainer.load_state_dict(last.tensors, last.trainer)
-    plan = _plan(config, streams)
-    if plan.progress(trainer.steps, standing.elapsed_s) >= 1:
-        raise ConfigError(
-            f"{out} has reached its end, after {trainer.steps} updates."
-            " Say how much further with --steps, --epochs or --budget."
-        )
     if config.patience is not None and standing.stale_validations >= config.patience:
         raise ConfigError(
             f"{out} stopped because {standing.stale_validations} validations brought nothing"
             " better. Give it more with --patience, or begin a new run."
         )
-    if (out / LOG_NAME).exists():
+    further = changes.keys() - {"device"}
+    if standing.finished and (not further or plan.progress(trainer.steps, standing.elapsed_s) >= 1):
+        raise ConfigError(
+            f"{out} has reached its end, after {trainer.steps:,} updates. To go further give it"
+            " more time with --budget, or a larger total with --steps or --epochs."
+        )
+    standing.finished = False
+    log = out / LOG_NAME
+    if log.exists():
         # Reports made after the last save are made again.
-        os.truncate(out / LOG_NAME, standing.log_bytes)
+        os.truncate(log, min(standing.log_bytes, log.stat().st_size))
     return Run(out, corpus, trainer, plan, standing, listener, started)
 
 
@@ -131,11 +156,12 @@ def default_dropout(tokens: int) -> float:
     return next((dropout for limit, dropout in DROPOUTS if tokens < limit), 0.0)
 
 
-def choose_device(name: str, listener: Listener) -> torch.device:
-    """The device of that name; `auto` is the best there is, and says which.
+def choose_device(config: TrainingConfig, listener: Listener) -> torch.device:
+    """The device to train on, set to the config's precision; `auto` says which it took.
 
-    Raises ConfigError where a device asked for by name is not there.
+    Raises ConfigError where a device asked for by name is not there, or lacks the precision.
     """
+    name = config.device
     there = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
@@ -147,6 +173,11 @@ def choose_device(name: str, listener: Listener) -> torch.device:
         listener.say(f"training on {name}{threads}")
     if not there[name]:
         raise ConfigError(f"there is no {name} device here; use --device auto or --device cpu.")
+    if config.precision == "tf32" and name != "cuda":
+        raise ConfigError(f"{name} has no tf32; use --precision float32 or bfloat16.")
+    # Both ways: torch lets cuDNN round to TF32 unless it is told not to.
+    torch.set_float32_matmul_precision("high" if config.precision == "tf32" else "highest")
+    torch.backends.cudnn.allow_tf32 = config.precision == "tf32"
     return torch.device(name)
 
 
@@ -163,4 +194,4 @@ def _plan(config: TrainingConfig, streams: Streams) -> Plan:
         return StepPlan(config.steps)
     if config.epochs is not None:
         return StepPlan(max(1, math.ceil(config.epochs * streams.epoch_batches())))
-    return BudgetPlan(config.budget if config.budget is not None else DEFAULT_BUDGET_S)
+    return BudgetPlan(config.budget)

@@ -74,4 +74,4 @@ def load(path: Path) -> Checkpoint:
             run=about["run"],
         )
     except (safetensors.SafetensorError, KeyError, TypeError, ValueError, ConfigError) as error:
-        raise DataError(f"{path} is damaged or not a charlm checkpoint ({error!r}).") from error
+        raise DataError(f"{path} is damaged or not a charlm checkpoint ({error}).") from error

@@ -16,6 +16,10 @@ class StepPlan:
         """How much of the run is done, from 0 to 1."""
         return steps / self.total
 
+    def during(self, steps: int, elapsed_s: float) -> float:
+        """The progress in the middle of the next update, so that neither end has rate 0."""
+        return (steps + 0.5) / self.total
+
 
 @dataclass
 class BudgetPlan:
@@ -32,6 +36,10 @@ class BudgetPlan:
         # A budget too short for its own ending still trains for some of it.
         training_s = max(self.budget_s - 1.1 * self.validation_s - EXIT_S, 0.2 * self.budget_s)
         return elapsed_s / training_s
+
+    def during(self, steps: int, elapsed_s: float) -> float:
+        """The progress at the next update."""
+        return self.progress(steps, elapsed_s)
 
 
 Plan = StepPlan | BudgetPlan

@@ -33,6 +33,7 @@ from charlm.training.validate import seconds_needed, validate
 LOG_NAME = "log.jsonl"
 SAVE_EVERY_S = 30.0
 VALIDATIONS = 10
+LEAST_STEPS = 25  # between two validations: a short run is not worth ten of them
 # Of a budget, validations before the last one may take this much, and the last this much.
 VALIDATIONS_SHARE = 0.05
 LAST_VALIDATION_SHARE = 0.25
@@ -68,10 +69,12 @@ class Run:
 
     def go(self) -> Outcome:
         """Trains to the end, or until SIGINT, SIGTERM or patience stops it, and saves."""
-        if isinstance(self.plan, BudgetPlan) and self._validates:
-            self._probe()
         with Interrupts() as interrupts:
+            if self.trainer.steps == 0:
+                self._save()  # from here on there is always something to go on with
             try:
+                if isinstance(self.plan, BudgetPlan) and self._validates:
+                    self._probe()
                 while self._progress() < 1 and not interrupts.received and not self._impatient():
                     self._update()
                     if self._due():
@@ -83,13 +86,15 @@ class Run:
                 raise TrainingError(
                     "the device ran out of memory. Lower --batch, --context or --width."
                 ) from error
-            if not interrupts.received:
+            ended = self._progress() >= 1 or self._impatient()
+            stopped = None if ended else interrupts.received
+            if stopped is None:
                 self.validate()
-            elif self.standing.best_nats_per_char is None:
-                self._save_model(None)
+                self.standing.finished = True
             self._save()
-        standing = self.standing
-        return Outcome(self.trainer.steps, standing.best_nats_per_char, interrupts.received)
+            if stopped is not None and self.standing.best_nats_per_char is None:
+                self._save_model(None)
+        return Outcome(self.trainer.steps, self.standing.best_nats_per_char, stopped)
 
     def validate(self) -> None:
         """Validates the weights as they are, unless that was done, and keeps them if best."""
@@ -105,6 +110,7 @@ class Run:
         score = validate(self.network, trainer.weights, self.corpus, share=standing.val_share)
         if isinstance(self.plan, BudgetPlan):
             self.plan.validation_s = time.monotonic() - began
+        self._check(score.nats_per_char)
         best = standing.best_nats_per_char
         better = best is None or score.nats_per_char < best
         if better:
@@ -119,7 +125,9 @@ class Run:
                 "steps": trainer.steps,
                 "val_bits_per_char": score.bits_per_char,
                 "val_nats_per_char": score.nats_per_char,
+                "val_bits_per_byte": score.bits_per_byte,
                 "val_tokens": score.tokens,
+                "val_unknown": score.unknown,
                 "best": better,
                 "elapsed_s": self._elapsed(),
             }
@@ -129,7 +137,7 @@ class Run:
 
     def _update(self) -> None:
         standing, trainer = self.standing, self.trainer
-        loss, norm, share = trainer.step(self._progress())
+        loss, norm, share = trainer.step(self.plan.during(trainer.steps, self._elapsed()))
         standing.losses.append(loss)
         self.listener.update(self._progress(), trainer.tokens)
         if trainer.steps < standing.next_report:
@@ -154,6 +162,7 @@ class Run:
         )
 
     def _check(self, loss_nats: float) -> None:
+        """Raises TrainingError for what is not a number any more, before it is saved."""
         if math.isfinite(loss_nats):
             return
         kept = (
@@ -163,8 +172,8 @@ class Run:
         )
         rate = self.trainer.peak_lr
         raise TrainingError(
-            f"the loss is {loss_nats} after {self.trainer.steps} updates. Try a lower --lr"
-            f" (it was {rate:g}) or a lower --clip (it was {self.config.clip})." + kept
+            f"the loss or a weight is {loss_nats} after {self.trainer.steps} updates. Try a lower"
+            f" --lr (it was {rate:g}) or a lower --clip (it was {self.config.clip})." + kept
         )
 
     def _due(self) -> bool:
@@ -173,7 +182,8 @@ class Run:
         if self.config.eval_every is not None:
             return steps % self.config.eval_every == 0 and progress < 1
         if isinstance(self.plan, StepPlan):
-            return steps % -(-self.plan.total // VALIDATIONS) == 0 and progress < 1
+            every = max(LEAST_STEPS, -(-self.plan.total // VALIDATIONS))
+            return steps % every == 0 and progress < 1
         spare_s = VALIDATIONS_SHARE * self.plan.budget_s
         gap = 1 / (1 + min(VALIDATIONS, int(spare_s / max(self.plan.validation_s, 1e-3))))
         return progress - self.standing.validated_progress >= gap and progress < 1 - gap / 2
@@ -251,6 +261,8 @@ class Run:
         standing = self.standing
         standing.losses = [float(loss) for loss in standing.losses]
         self._check(sum(standing.losses))
+        for weight in self.trainer.weights.values():
+            self._check(float(weight.detach().sum()))
         standing.elapsed_s = self._elapsed()
         tensors, about = self.trainer.state_dict()
         checkpoint.save(

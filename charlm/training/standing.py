@@ -27,6 +27,7 @@ class Standing:
     next_report: int = 1
     log_bytes: int = 0
     val_share: float = 1.0
+    finished: bool = False
     losses: list[Any] = field(default_factory=list)  # since the last report
 
 

@@ -1,5 +1,6 @@
 """Recurrent states of many rows as values: chosen row by row, and compared."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -11,6 +12,17 @@ def choose(first: Tensor, state: State, other: State) -> State:
     return tuple(
         tuple(
             torch.where(first.view(-1, *[1] * (a.ndim - 1)), a, b)
+            for a, b in zip(*layers, strict=True)
+        )
+        for layers in zip(state, other, strict=True)
+    )
+
+
+def put_rows(state: State, rows: np.ndarray, other: State) -> State:
+    """`state` with those rows taken from `other`, which has as many."""
+    return tuple(
+        tuple(
+            a.index_copy(0, torch.from_numpy(rows).to(a.device), b)
             for a, b in zip(*layers, strict=True)
         )
         for layers in zip(state, other, strict=True)

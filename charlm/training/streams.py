@@ -198,9 +198,7 @@ class RecordStreams(Streams):
         return Batch(inputs, np.where(inside, targets, IGNORED), fresh)
 
 
-def streams_of(
-    corpus: Corpus, split: str, *, rows: int, context: int, seed: int, shuffled: bool = True
-) -> Streams:
+def streams_of(corpus: Corpus, split: str, *, rows: int, context: int, seed: int) -> Streams:
     """The streams of a corpus's split: by record where it has records, else contiguous."""
     ids, tokenizer = corpus.ids(split), corpus.tokenizer
     start = tokenizer.vocabulary
@@ -213,7 +211,6 @@ def streams_of(
         context=context,
         start=start,
         seed=seed,
-        shuffled=shuffled,
     )
 
 

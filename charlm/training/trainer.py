@@ -38,7 +38,7 @@ class Trainer:
         self.weights = {
             name: weight.to(device).clone().requires_grad_() for name, weight in weights.items()
         }
-        self.optimizers = optimizers.build(config, self.weights)
+        self.optimizers = optimizers.build(config, self.weights, network.config.width)
         self.state: State | None = None
         self.generator = torch.Generator(device).manual_seed(config.seed or 0)
         self.steps = 0
@@ -98,13 +98,17 @@ class Trainer:
         about = {
             "steps": self.steps,
             "tokens": self.tokens,
+            "device": self.device.type,
             "streams": self.streams.state_dict(),
             "optimizer_groups": groups,
         }
         return tensors, about
 
     def load_state_dict(self, tensors: dict[str, Tensor], about: dict[str, Any]) -> None:
-        """Becomes the trainer whose `state_dict` this was."""
+        """Becomes the trainer whose `state_dict` this was.
+
+        Random states do not carry over to another kind of device; there a new one begins.
+        """
         with torch.no_grad():
             for name, weight in self.weights.items():
                 weight.copy_(tensors[f"weights.{name}"])
@@ -123,7 +127,10 @@ class Trainer:
         self.state = (
             tuple(tuple(parts[i][j] for j in sorted(parts[i])) for i in sorted(parts)) or None
         )
-        self.generator.set_state(tensors["generator"].cpu())
+        if about["device"] == self.device.type:
+            self.generator.set_state(tensors["generator"].cpu())
+        else:
+            self.generator.manual_seed((self.config.seed or 0) + about["steps"])
         self.steps = about["steps"]
         self.tokens = about["tokens"]
         self.streams.load_state_dict(about["streams"])

@@ -3,8 +3,9 @@
 A split is one text, read from its beginning to its end with the state carried on. To do so in
 parallel it is cut into up to 64 stretches, which are read side by side: each from the state that
 the WARMUP tokens before it lead to. Where that turns out not to be the state in which the stretch
-before it ended, the stretch is read again from there. How a split is cut depends on its length
-alone, so the figure does not depend on the training's batch or context. Records begin anew anyway.
+before it ended, the stretch is read again from there, until all agree. How a split is cut depends
+on its length alone, so the figure does not depend on the training's batch or context. Records
+begin anew anyway.
 """
 
 import itertools
@@ -21,7 +22,7 @@ from charlm.corpus import Corpus
 from charlm.network import Network, Weights
 from charlm.sampling.engine import take_rows
 from charlm.score import Score
-from charlm.training.states import State, apart, choose
+from charlm.training.states import State, apart, choose, put_rows
 from charlm.training.streams import IGNORED, Batch, RecordStreams
 
 STRETCHES = 64
@@ -53,7 +54,8 @@ def validate(
     size = corpus.size(split)
     whole = max(1, size.tokens)
     chars, size_bytes = size.chars * len(ids) // whole, size.bytes * len(ids) // whole
-    return Score(nats, len(ids), chars, size_bytes)
+    unknown = int(np.count_nonzero(ids == corpus.tokenizer.unknown))
+    return Score(nats, len(ids), chars, size_bytes, unknown)
 
 
 @torch.no_grad()
@@ -95,10 +97,13 @@ def _read_in_stretches(network: Network, w: Weights, ids: np.ndarray) -> float:
         before = choose(first, before, warm)
     nats, after = _read_all(network, w, going_on(begins), before)
     expected = take_rows(after, [0, *range(len(begins) - 1)])
-    wrong = np.flatnonzero((apart(before, expected, TOLERANCE) & ~first).cpu().numpy())
-    if len(wrong):
-        again = take_rows(expected, wrong)
-        nats[wrong], _ = _read_all(network, w, going_on(begins[wrong]), again)
+    # After k turns the first k stretches are right for certain; in practice one turn is enough.
+    while (wrong := apart(before, expected, TOLERANCE) & ~first).any():
+        rows = np.flatnonzero(wrong.cpu().numpy())
+        begun = take_rows(expected, rows)
+        nats[rows], ends = _read_all(network, w, going_on(begins[rows]), begun)
+        before, after = put_rows(before, rows, begun), put_rows(after, rows, ends)
+        expected = take_rows(after, [0, *range(len(begins) - 1)])
     return float(nats.sum())
 
 
@@ -115,7 +120,7 @@ def _read_all(
     """The nats (B,) of all batches of the same rows, read from `state`, and the state after."""
     nats = np.zeros(len(state[0][0]))
     for rows, state in _read(network, w, batches, state):  # noqa: B007, B020
-        nats += rows.cpu().numpy()
+        nats += rows.numpy()
     return nats, state
 
 
@@ -167,4 +172,5 @@ def _read(
         nats = functional.cross_entropy(
             logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED, reduction="none"
         )
-        yield nats.view(targets.shape).sum(1, dtype=torch.float64), state
+        # Summed on the CPU, in float64, which not every device has.
+        yield nats.view(targets.shape).cpu().sum(1, dtype=torch.float64), state
