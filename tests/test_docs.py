@@ -18,6 +18,11 @@ def section(name):
     return re.search(rf"<!-- {name} -->\n(.*?)<!-- /{name} -->", README, re.DOTALL)[1]
 
 
+@pytest.mark.parametrize("name", ["example", "results", "map"])
+def test_the_readme_has_its_sections(name):
+    assert len(section(name).split()) > 50
+
+
 def test_the_map_names_every_room_and_nothing_else():
     named = set(re.findall(r"^charlm/(\w+)(?:\.py|/)\s", section("map"), re.MULTILINE))
     rooms = {
