@@ -190,6 +190,12 @@ def test_patience_stops_a_run_that_no_longer_gets_better(charlm, tmp_path):
     assert b"--patience" in again.stderr
 
 
+def test_a_run_that_learned_nothing_is_told(charlm, corpus, tmp_path):
+    done = charlm("train", corpus, "-o", tmp_path / "r", "--steps", 20, "--lr", "1e6", *SMALL)
+    assert done.returncode == 0
+    assert b"worse than guessing" in done.stderr
+
+
 def test_peek_shows_a_sample_on_stderr(charlm, corpus, tmp_path):
     done = charlm("train", corpus, "-o", tmp_path / "r", "--steps", 10, "--peek", 40, *SMALL)
     assert done.returncode == 0

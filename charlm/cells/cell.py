@@ -4,6 +4,7 @@ A cell knows neither embedding nor normalisation, residual, dropout or head; tho
 network's. Its state goes in as a value and comes out as a value.
 """
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 from charlm.cells.initial import Initialiser
@@ -14,7 +15,7 @@ Weights = dict[str, Array]
 Shape = tuple[int, ...]
 
 
-class Cell:
+class Cell(ABC):
     """The base of every cell: subclasses give shapes, initialisers, `project` and `recur`.
 
     `step` is the recurrence and `scan` is the same recurrence over T steps. A subclass may
@@ -24,17 +25,17 @@ class Cell:
 
     fused = False
 
+    @abstractmethod
     def shapes(self, inputs: int, width: int) -> dict[str, Shape]:
         """The weights' shapes by name, for x of size `inputs` and y of size `width`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def initialisers(self, inputs: int, width: int) -> dict[str, Initialiser]:
         """How each weight begins, by name."""
-        raise NotImplementedError
 
+    @abstractmethod
     def state_shapes(self, width: int) -> dict[str, Shape]:
         """The shape of each part of the state by name, without the batch dimension."""
-        raise NotImplementedError
 
     def initial_state(self, xp: Any, width: int, batch: int, like: Array) -> State:
         """The state before anything was read: zeros (B, ...), of the kind of `like`."""
@@ -51,9 +52,9 @@ class Cell:
         """
         return x
 
+    @abstractmethod
     def recur(self, xp: Any, w: Weights, u: Array, state: State) -> tuple[Array, State]:
         """The output y (B, D) and the next state, from u = `project(x)` and the state."""
-        raise NotImplementedError
 
     def step(self, xp: Any, w: Weights, x: Array, state: State) -> tuple[Array, State]:
         """The output y (B, D) and the next state, from x (B, inputs) and the state."""

@@ -3,6 +3,7 @@
 A stream's position is a few numbers (`state_dict`), so that a run can go on exactly where it was.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -31,7 +32,7 @@ class Batch:
         return int((self.targets != IGNORED).sum())
 
 
-class Streams:
+class Streams(ABC):
     """Endless batches over a split, epoch after epoch; subclasses lay out one epoch."""
 
     def __init__(self, start: int, seed: int) -> None:
@@ -63,13 +64,13 @@ class Streams:
         self.epoch, self.batches_done = state["epoch"], state["batches_done"]
         self._batches = None
 
+    @abstractmethod
     def epoch_batches(self) -> int:
         """How many batches the current epoch has."""
-        raise NotImplementedError
 
+    @abstractmethod
     def batches(self, first: int) -> Iterator[Batch]:
         """The batches of the current epoch from number `first` on."""
-        raise NotImplementedError
 
 
 class ContiguousStreams(Streams):
