@@ -7,6 +7,7 @@ B rows, T time steps, D width, E embedding width, V vocabulary, L layers.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from charlm import ops
@@ -34,7 +35,6 @@ class Network:
     """
 
     def __init__(self, config: NetworkConfig, vocabulary: int) -> None:
-        self.config = config
         self.vocabulary = vocabulary
         self.cell = cell_named(config.cell)
         self.start = vocabulary
@@ -42,6 +42,7 @@ class Network:
         self.embedding = config.embedding or (
             config.width if full else min(EMBEDDING_WIDTH, config.width)
         )
+        self.config = replace(config, embedding=self.embedding)  # nothing is left open
 
     def shapes(self) -> dict[str, Shape]:
         """The shape of every weight, by its name in a model file."""

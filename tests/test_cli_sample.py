@@ -132,6 +132,17 @@ def test_unknown_words_are_told_echoed_and_never_written(charlm, tmp_path):
     assert b"1 word of the prompt not in the vocabulary" in done.stderr
 
 
+def test_an_unknown_character_first_is_replaced_by_itself_alone(charlm, tmp_path):
+    """A word's missing space is looked for; a character has none to miss."""
+    text = "the cat sat on the mat. " * 100 + "Z"
+    charlm("prep", "-", "-o", tmp_path / "d", "--min-count", 2, stdin=text)
+    charlm("train", tmp_path / "d", "-o", tmp_path / "r", "--steps", 3, "--width", 8, "--seed", 1)
+    done = charlm(
+        "sample", tmp_path / "r", "--prompt", "Zcat", "--unknown", "replace", "--length", 0
+    )
+    assert done.stdout == b"<unk>cat\n"
+
+
 def test_an_unknown_character_is_named_and_can_be_got_past(charlm, model):
     prompt = ["--prompt", "the\nk☃ng", "--length", 5, "--seed", 1]
     done = charlm("sample", model, *prompt)

@@ -67,11 +67,8 @@ def _option(f: Any, hint: Any, choices: list[str] | None) -> Callable[[Callable]
     }
     if kind is bool:
         return click.option(f"{name}/--no-{name[2:]}", f.name, **settings)
-    if f.metadata["short"]:
-        return click.option(
-            f.metadata["short"], name, f.name, type=_type(f, kind, choices), **settings
-        )
-    return click.option(name, f.name, type=_type(f, kind, choices), **settings)
+    names = [name] if f.metadata["short"] is None else [f.metadata["short"], name]
+    return click.option(*names, f.name, type=_type(f, kind, choices), **settings)
 
 
 def _type(f: Any, kind: type, choices: list[str] | None) -> Any:

@@ -78,6 +78,8 @@ class Progress:
         best = outcome.best_nats_per_char
         found = "not validated" if best is None else f"best {self._figures(best)}"
         elapsed_s = run.standing.elapsed_s
+        if best is not None and run.standing.best_steps != outcome.steps:
+            found += f" at step {run.standing.best_steps:,}"
         self.say(f"{outcome.steps:,} updates in {elapsed_s:.0f} s, {found} -> {run.out}")
         guessing = math.log(run.network.vocabulary) * self._tokens_per_char
         if best is not None and best > guessing:

@@ -75,14 +75,16 @@ def command(
     loaded = model_file.load(model)
     text = _prompt(prompt, prompt_file)
     ids = loaded.tokenizer.encode(text, unknown=unknown) if text else np.empty(0, np.int64)
-    if len(ids) and ids[0] == loaded.tokenizer.unknown:
-        # A word carries the space before it, which nobody types before a prompt.
-        spaced = loaded.tokenizer.encode(" " + text, unknown=unknown)
-        ids = ids if spaced[0] == loaded.tokenizer.unknown else spaced
-    strange = int(np.count_nonzero(ids == loaded.tokenizer.unknown))
-    if strange:
-        what = "word" if strange == 1 else "words"
-        click.echo(f"{strange} {what} of the prompt not in the vocabulary", err=True)
+    if loaded.tokenizer.level == "word" and len(ids):
+        strange = ids == loaded.tokenizer.unknown
+        if strange[0]:
+            # A word carries the space before it, which nobody types before a prompt.
+            spaced = loaded.tokenizer.encode(" " + text, unknown=unknown)
+            if spaced[0] != loaded.tokenizer.unknown:
+                ids, strange = spaced, spaced == loaded.tokenizer.unknown
+        if strange.any():
+            what = "word" if strange.sum() == 1 else "words"
+            click.echo(f"{strange.sum()} {what} of the prompt not in the vocabulary", err=True)
     if device == "cpu":
         engine = NumpyEngine(loaded.network, loaded.weights)
     else:

@@ -61,15 +61,13 @@ def begin(
     if config.budget is config.steps is config.epochs is None:
         config = replace(config, budget=DEFAULT_BUDGET_S)
     network = Network(network_config, corpus.tokenizer.vocabulary)
-    network_config = replace(network_config, embedding=network.embedding)
-    network = Network(network_config, corpus.tokenizer.vocabulary)
     streams = _streams(corpus, config)
     device = choose_device(config, listener)
     weights = initial_weights(network, config.seed)
     trainer = Trainer(network, config, weights, streams, device)
     first = {
         "version": __version__,
-        "network": network_config.to_dict(),
+        "network": network.config.to_dict(),
         "training": config.to_dict(),
         "corpus": str(corpus.path),
         "corpus_hash": corpus.hash,
