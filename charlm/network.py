@@ -12,7 +12,7 @@ from typing import Any
 
 from charlm import ops
 from charlm.cells import cell_named
-from charlm.cells.cell import Shape, State
+from charlm.cells.cell import Place, Shape, State
 from charlm.cells.initial import Constant, Initialiser, Normal, Uniform
 from charlm.config import NetworkConfig
 from charlm.ops import Array
@@ -102,8 +102,8 @@ class Network:
     def initial_state(self, xp: Any, w: Weights, batch: int) -> tuple[State, ...]:
         """The state before anything was read: for each layer a tuple of arrays (B, ...)."""
         return tuple(
-            self.cell.initial_state(xp, self.config.width, batch, w["embedding"])
-            for _ in range(self.config.layers)
+            self.cell.initial_state(xp, self._place(layer), batch, w["embedding"])
+            for layer in range(self.config.layers)
         )
 
     def step(
@@ -176,16 +176,20 @@ class Network:
         # is sure of itself before it has learned anything.
         found = {"embedding": ((V + 1, E), Normal(E**-0.5 if self.config.tied else 1.0))}
         for layer in range(self.config.layers):
-            inputs = E if layer == 0 else D
-            found |= self._norm_weights(f"blocks.{layer}.norm.", inputs)
-            begin = self.cell.initialisers(inputs, D)
-            for name, shape in self.cell.shapes(inputs, D).items():
+            place = self._place(layer)
+            found |= self._norm_weights(f"blocks.{layer}.norm.", place.inputs)
+            begin = self.cell.initialisers(place)
+            for name, shape in self.cell.shapes(place).items():
                 found[f"blocks.{layer}.cell.{name}"] = (shape, begin[name])
         found |= self._norm_weights("norm.", D)
         if not self.config.tied:
             found["head.weight"] = ((V, D), Uniform(D**-0.5))
         found["head.bias"] = ((V,), Constant(0.0))
         return found
+
+    def _place(self, layer: int) -> Place:
+        inputs = self.embedding if layer == 0 else self.config.width
+        return Place(inputs, self.config.width, layer, self.config.layers)
 
     def _norm_weights(self, prefix: str, size: int) -> dict[str, tuple[Shape, Initialiser]]:
         scale, shift = ((size,), Constant(1.0)), ((size,), Constant(0.0))

@@ -18,6 +18,16 @@ def relu(xp: Any, x: Array) -> Array:
     return xp.maximum(x, xp.zeros_like(x))
 
 
+def log_sigmoid(xp: Any, x: Array) -> Array:
+    """The logarithm of the logistic function of `x`, without overflow or cancellation."""
+    return -relu(xp, -x) - xp.log1p(xp.exp(-xp.abs(x)))
+
+
+def silu(xp: Any, x: Array) -> Array:
+    """x times the logistic function of `x`. Source: Elfwing et al. 2017 (arXiv:1702.03118), sec. 2."""
+    return x * sigmoid(xp, x)
+
+
 def lookup(xp: Any, table: Array, ids: Array) -> Array:
     """The rows (..., E) of `table` (V, E) at ids (...).
 
@@ -27,14 +37,14 @@ def lookup(xp: Any, table: Array, ids: Array) -> Array:
     return xp.embedding(table, ids) if hasattr(xp, "embedding") else table[ids]
 
 
-def layer_norm(xp: Any, x: Array, scale: Array, shift: Array) -> Array:
+def layer_norm(xp: Any, x: Array, scale: Array, shift: Array, eps: float = 1e-5) -> Array:
     """`x` with mean 0 and variance 1 over the last axis, scaled and shifted.
 
     Source: Ba, Kiros and Hinton 2016 (arXiv:1607.06450), eq. 4.
     """
     centred = x - x.mean(axis=-1, keepdims=True)
     variance = (centred * centred).mean(axis=-1, keepdims=True)
-    return centred / xp.sqrt(variance + 1e-5) * scale + shift
+    return centred / xp.sqrt(variance + eps) * scale + shift
 
 
 def rms_norm(xp: Any, x: Array, scale: Array) -> Array:

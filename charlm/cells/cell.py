@@ -1,10 +1,11 @@
 """What a cell is: one recurrence, written once for numpy and torch.
 
-A cell knows neither embedding nor normalisation, residual, dropout or head; those are the
-network's. Its state goes in as a value and comes out as a value.
+A cell knows neither embedding nor residual, dropout or head; those are the network's. Its state
+goes in as a value and comes out as a value.
 """
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import Any
 
 from charlm.cells.initial import Initialiser
@@ -15,33 +16,63 @@ Weights = dict[str, Array]
 Shape = tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a cell stands: x has size `inputs`, y has size `width`; layers count from 0."""
+
+    inputs: int
+    width: int
+    layer: int = 0
+    layers: int = 1
+
+
+@dataclass(frozen=True)
+class Habits:
+    """What the network puts around a cell when it is not told otherwise.
+
+    `lr_share` is the share of the optimiser's usual learning rate at which the cell learns well.
+    """
+
+    layers: int = 1
+    norm: str = "none"
+    residual: bool = False
+    feed_forward: bool = False
+    lr_share: float = 1.0
+
+
 class Cell(ABC):
     """The base of every cell: subclasses give shapes, initialisers, `project` and `recur`.
 
     `step` is the recurrence and `scan` is the same recurrence over T steps. A subclass may
     replace `scan` by something faster that gives the same outputs, state and gradients; `fused`
-    says that it is a kernel of torch's own, which torch.compile would only take apart.
+    says that it is best left as it is by torch.compile.
     """
 
+    habits = Habits()
     fused = False
+    # What follows the cell in a block that has a feed-forward part; None is the network's usual.
+    feed_forward: "Cell | None" = None
+    # Whether the lowest cell of this kind lends something (`lend`) to those above it, which get it
+    # as the last `width` entries of their x.
+    lends = False
 
     @abstractmethod
-    def shapes(self, inputs: int, width: int) -> dict[str, Shape]:
-        """The weights' shapes by name, for x of size `inputs` and y of size `width`."""
+    def shapes(self, place: Place) -> dict[str, Shape]:
+        """The weights' shapes by name."""
 
     @abstractmethod
-    def initialisers(self, inputs: int, width: int) -> dict[str, Initialiser]:
+    def initialisers(self, place: Place) -> dict[str, Initialiser]:
         """How each weight begins, by name."""
 
     @abstractmethod
-    def state_shapes(self, width: int) -> dict[str, Shape]:
+    def state_shapes(self, place: Place) -> dict[str, Shape]:
         """The shape of each part of the state by name, without the batch dimension."""
 
-    def initial_state(self, xp: Any, width: int, batch: int, like: Array) -> State:
+    def initial_state(self, xp: Any, place: Place, batch: int, like: Array) -> State:
         """The state before anything was read: zeros (B, ...), of the kind of `like`."""
         return tuple(
             xp.zeros((batch, *shape), dtype=like.dtype, device=like.device)
-            for shape in self.state_shapes(width).values()
+            for shape in self.state_shapes(place).values()
         )
 
     def project(self, xp: Any, w: Weights, x: Array) -> Array:
@@ -68,3 +99,7 @@ class Cell(ABC):
             y, state = self.recur(torch, w, u[:, t], state)
             outputs.append(y)
         return torch.stack(outputs, 1), state
+
+    def lend(self, xp: Any, w: Weights, x: Array, state: State) -> Array:
+        """What it lends, (B, D) from x (B, inputs), or (B, T, D) from x (B, T, inputs)."""
+        raise NotImplementedError

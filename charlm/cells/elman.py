@@ -7,7 +7,7 @@ Source: Elman 1990, "Finding structure in time"; rectified units: Le, Jaitly and
 from typing import Any, Literal
 
 from charlm import ops
-from charlm.cells.cell import Cell, Shape, State, Weights
+from charlm.cells.cell import Cell, Place, Shape, State, Weights
 from charlm.cells.initial import Constant, Initialiser, Orthogonal, Uniform
 from charlm.ops import Array
 
@@ -20,21 +20,22 @@ class Elman(Cell):
     def __init__(self, activation: Literal["tanh", "relu"]) -> None:
         self.activation = activation
 
-    def shapes(self, inputs: int, width: int) -> dict[str, Shape]:
+    def shapes(self, place: Place) -> dict[str, Shape]:
+        inputs, width = place.inputs, place.width
         return {"weight_x": (width, inputs), "weight_h": (width, width), "bias": (width,)}
 
-    def initialisers(self, inputs: int, width: int) -> dict[str, Initialiser]:
+    def initialisers(self, place: Place) -> dict[str, Initialiser]:
         # Orthogonal keeps the norm of h over many steps; rectified units lose about half of it
         # at each step, and a gain above 1 explodes instead, so they start a little below.
         gain = 1.0 if self.activation == "tanh" else 0.9
         return {
-            "weight_x": Uniform(width**-0.5),
+            "weight_x": Uniform(place.width**-0.5),
             "weight_h": Orthogonal(gain),
             "bias": Constant(0.0),
         }
 
-    def state_shapes(self, width: int) -> dict[str, Shape]:
-        return {"h": (width,)}
+    def state_shapes(self, place: Place) -> dict[str, Shape]:
+        return {"h": (place.width,)}
 
     def project(self, xp: Any, w: Weights, x: Array) -> Array:
         return x @ w["weight_x"].T + w["bias"]

@@ -9,7 +9,7 @@ keeps two biases because the reset gate multiplies only the second. Gates: r, z,
 from typing import Any
 
 from charlm import ops
-from charlm.cells.cell import Cell, Shape, State, Weights
+from charlm.cells.cell import Cell, Place, Shape, State, Weights
 from charlm.cells.initial import Constant, Initialiser, Orthogonal, Stacked, Uniform
 from charlm.ops import Array
 
@@ -19,7 +19,8 @@ class GRU(Cell):
 
     fused = True
 
-    def shapes(self, inputs: int, width: int) -> dict[str, Shape]:
+    def shapes(self, place: Place) -> dict[str, Shape]:
+        inputs, width = place.inputs, place.width
         return {
             "weight_x": (3 * width, inputs),
             "weight_h": (3 * width, width),
@@ -27,16 +28,16 @@ class GRU(Cell):
             "bias_h": (3 * width,),
         }
 
-    def initialisers(self, inputs: int, width: int) -> dict[str, Initialiser]:
+    def initialisers(self, place: Place) -> dict[str, Initialiser]:
         return {
-            "weight_x": Uniform(width**-0.5),
+            "weight_x": Uniform(place.width**-0.5),
             "weight_h": Stacked((Orthogonal(),) * 3),
             "bias_x": Constant(0.0),
             "bias_h": Constant(0.0),
         }
 
-    def state_shapes(self, width: int) -> dict[str, Shape]:
-        return {"h": (width,)}
+    def state_shapes(self, place: Place) -> dict[str, Shape]:
+        return {"h": (place.width,)}
 
     def project(self, xp: Any, w: Weights, x: Array) -> Array:
         return x @ w["weight_x"].T + w["bias_x"]

@@ -35,10 +35,17 @@ class Orthogonal:
 
 
 @dataclass(frozen=True)
+class Values:
+    """A vector with exactly these entries."""
+
+    entries: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Stacked:
     """Equal parts stacked along the first axis (the gates), each with an initialiser of its own."""
 
     parts: tuple["Initialiser", ...]
 
 
-Initialiser = Constant | Uniform | Normal | Orthogonal | Stacked
+Initialiser = Constant | Uniform | Normal | Orthogonal | Values | Stacked

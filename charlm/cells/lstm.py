@@ -10,7 +10,7 @@ gates lie in the order i, f, g, o, as in torch.
 from typing import Any
 
 from charlm import ops
-from charlm.cells.cell import Cell, Shape, State, Weights
+from charlm.cells.cell import Cell, Place, Shape, State, Weights
 from charlm.cells.initial import Constant, Initialiser, Orthogonal, Stacked, Uniform
 from charlm.ops import Array
 
@@ -20,24 +20,25 @@ class LSTM(Cell):
 
     fused = True
 
-    def shapes(self, inputs: int, width: int) -> dict[str, Shape]:
+    def shapes(self, place: Place) -> dict[str, Shape]:
+        inputs, width = place.inputs, place.width
         return {
             "weight_x": (4 * width, inputs),
             "weight_h": (4 * width, width),
             "bias": (4 * width,),
         }
 
-    def initialisers(self, inputs: int, width: int) -> dict[str, Initialiser]:
+    def initialisers(self, place: Place) -> dict[str, Initialiser]:
         zero = Constant(0.0)
         return {
-            "weight_x": Uniform(width**-0.5),
+            "weight_x": Uniform(place.width**-0.5),
             "weight_h": Stacked((Orthogonal(),) * 4),
             # Forget gates begin open: Jozefowicz, Zaremba and Sutskever 2015, sec. 4.2.
             "bias": Stacked((zero, Constant(1.0), zero, zero)),
         }
 
-    def state_shapes(self, width: int) -> dict[str, Shape]:
-        return {"h": (width,), "c": (width,)}
+    def state_shapes(self, place: Place) -> dict[str, Shape]:
+        return {"h": (place.width,), "c": (place.width,)}
 
     def project(self, xp: Any, w: Weights, x: Array) -> Array:
         return x @ w["weight_x"].T + w["bias"]

@@ -3,7 +3,15 @@
 import torch
 from torch import Tensor
 
-from charlm.cells.initial import Constant, Initialiser, Normal, Orthogonal, Stacked, Uniform
+from charlm.cells.initial import (
+    Constant,
+    Initialiser,
+    Normal,
+    Orthogonal,
+    Stacked,
+    Uniform,
+    Values,
+)
 from charlm.network import Network
 
 
@@ -27,6 +35,8 @@ def draw(initialiser: Initialiser, shape: tuple[int, ...], generator: torch.Gene
             return torch.empty(shape).normal_(0.0, std, generator=generator)
         case Orthogonal(gain):
             return torch.nn.init.orthogonal_(torch.empty(shape), gain, generator=generator)
+        case Values(entries):
+            return torch.tensor(entries).view(shape)
         case Stacked(parts):
             part = (shape[0] // len(parts), *shape[1:])
             return torch.cat([draw(each, part, generator) for each in parts])
