@@ -24,7 +24,7 @@ def log_sigmoid(xp: Any, x: Array) -> Array:
 
 
 def silu(xp: Any, x: Array) -> Array:
-    """x times the logistic function of `x`. Source: Elfwing et al. 2017 (arXiv:1702.03118), sec. 2."""
+    """x times the logistic function of `x`. Source: Elfwing et al. 2017 (arXiv:1702.03118)."""
     return x * sigmoid(xp, x)
 
 

@@ -20,7 +20,7 @@ every_cut = pytest.mark.parametrize("piece", [1, 2, 7, 33, T])
 
 def place_of(cell, layer):
     """The first of two layers, under which lies a narrow embedding, or the second."""
-    return Place(E, D, 0, 2) if layer == 0 else Place(2 * D if cell.lends else D, D, 1, 2)
+    return Place(E, D, 0, 2) if layer == 0 else Place(D + D * cell.lends, D, 1, 2, cell.lends)
 
 
 def make(name, layer=0, dtype=torch.float32):

@@ -18,12 +18,16 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Place:
-    """Where a cell stands: x has size `inputs`, y has size `width`; layers count from 0."""
+    """Where a cell stands: x has size `inputs`, y has size `width`; layers count from 0.
+
+    `lent` says that the last `width` entries of x come from `lend` of a cell of its kind below.
+    """
 
     inputs: int
     width: int
     layer: int = 0
     layers: int = 1
+    lent: bool = False
 
 
 @dataclass(frozen=True)
