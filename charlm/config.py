@@ -48,11 +48,10 @@ class Knobs:
     def __post_init__(self) -> None:
         for f in fields(self):
             check(f.name, getattr(self, f.name), **f.metadata["limits"])
-            choices = f.metadata["choices"]
-            if choices and getattr(self, f.name) not in choices:
-                raise ConfigError(
-                    f"{f.name} is {getattr(self, f.name)!r}; it can be {', '.join(choices)}."
-                )
+            choices, value = f.metadata["choices"], getattr(self, f.name)
+            left_open = value is None and f.default is None
+            if choices and value not in choices and not left_open:
+                raise ConfigError(f"{f.name} is {value!r}; it can be {', '.join(choices)}.")
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Knobs":
@@ -129,15 +128,32 @@ class PrepConfig(Knobs):
 class NetworkConfig(Knobs):
     """The shape of a network: everything that decides what its weights are."""
 
-    cell: str = knob("lstm", "The recurrent cell.")
+    cell: str = knob("lstm", "The recurrent cell, or several from the bottom up: mlstm,slstm.")
     width: int = knob(384, "Units in each layer.", low=1)
-    layers: int = knob(1, "Recurrent layers, one above the other.", low=1)
-    embedding: int | None = knob(
-        None, "Width of the input embedding (default: the smaller of 64 and width).", low=1
+    layers: int | None = knob(
+        None, "Recurrent layers, one above the other (default: as the cell wants).", low=1
     )
-    norm: str = knob("none", "Normalisation before each cell and before the head.", choices=NORMS)
-    residual: bool = knob(False, "Add each layer's input to its output.")
+    embedding: int | None = knob(
+        None,
+        "Width of the input embedding (default: width where --residual or --tied is, else at"
+        " most 64).",
+        low=1,
+    )
+    norm: str | None = knob(
+        None, "Norm before each cell and the head (default: as the cell wants).", choices=NORMS
+    )
+    residual: bool | None = knob(
+        None, "Add each layer's input to its output (default: as the cell wants)."
+    )
+    feed_forward: bool | None = knob(
+        None, "A feed-forward part after each cell (default: as the cell wants)."
+    )
     tied: bool = knob(False, "Share the input embedding with the output head.")
+    attention: bool = knob(False, "Attend to the network's own past, in one layer.")
+    memory: int = knob(512, "How many past positions --attention reaches back.", low=1)
+    bidirectional: bool = knob(
+        False, "Predict each symbol from the text on both sides: for `fill`, not `sample`."
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

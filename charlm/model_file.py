@@ -17,7 +17,7 @@ import safetensors.numpy
 from charlm import __version__, atomic
 from charlm.config import NetworkConfig
 from charlm.errors import ConfigError, DataError
-from charlm.network import Network
+from charlm.network import Network, build
 from charlm.tokenizer import Tokenizer
 
 FORMAT = 1
@@ -79,7 +79,7 @@ def load(path: Path) -> Model:
         )
     try:
         tokenizer = Tokenizer.from_json(about["tokenizer"])
-        network = Network(NetworkConfig.from_dict(about["network"]), tokenizer.vocabulary)
+        network = build(NetworkConfig.from_dict(about["network"]), tokenizer.vocabulary)
         check_shapes(weights, network.shapes(), path)
         return Model(
             network=network,

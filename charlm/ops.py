@@ -28,6 +28,12 @@ def silu(xp: Any, x: Array) -> Array:
     return x * sigmoid(xp, x)
 
 
+def softmax(xp: Any, x: Array) -> Array:
+    """The exponentials of `x`, divided by their sum over the last axis; -inf becomes 0."""
+    e = xp.exp(x - xp.amax(x, -1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
 def lookup(xp: Any, table: Array, ids: Array) -> Array:
     """The rows (..., E) of `table` (V, E) at ids (...).
 

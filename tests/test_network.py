@@ -7,7 +7,7 @@ import torch
 from charlm.cells import CELLS
 from charlm.config import NORMS, NetworkConfig
 from charlm.errors import ConfigError
-from charlm.network import Network
+from charlm.network import Network, build
 from charlm.sampling.engine import NumpyEngine, TorchEngine
 from charlm.training.initialise import initial_weights
 
@@ -22,13 +22,16 @@ SHAPES = {
     "residual": {"layers": 2, "residual": True, "norm": "rms"},
     "residual, narrow embedding": {"layers": 3, "residual": True, "embedding": 5, "norm": "layer"},
     "normed": {"layers": 2, "norm": "layer"},
+    "feed-forward": {"layers": 2, "norm": "rms", "feed_forward": True},
+    "attention": {"layers": 2, "attention": True, "memory": 9},
+    "reading from the left only": {"layers": 2, "bidirectional": True},
 }
 every_cell = pytest.mark.parametrize("cell", CELLS)
 every_shape = pytest.mark.parametrize("shape", SHAPES)
 
 
 def make(cell, shape, seed=1):
-    network = Network(NetworkConfig(cell=cell, width=16, **SHAPES[shape]), V)
+    network = build(NetworkConfig(cell=cell, width=16, **SHAPES[shape]), V)
     weights = initial_weights(network, seed)
     generator = torch.Generator().manual_seed(seed)
     for weight in weights.values():  # scales of 1 and shifts of 0 would hide mistakes
@@ -83,6 +86,9 @@ def test_gradients_reach_every_weight(cell, shape):
     logits, _ = scan(network, weights, ids)
     torch.nn.functional.cross_entropy(logits.flatten(0, 1), ids.flatten() % V).backward()
     for name, weight in weights.items():
+        if network.config.bidirectional and "right" in name:
+            assert weight.grad is None, name
+            continue
         assert weight.grad is not None, name
         assert weight.grad.abs().max() > 0, name
 
@@ -138,3 +144,49 @@ def test_every_norm_has_its_weights(norm):
     names = Network(NetworkConfig(norm=norm, width=8), V).shapes()
     assert ("norm.scale" in names) == (norm != "none")
     assert ("norm.shift" in names) == (norm == "layer")
+
+
+def test_what_is_not_said_is_as_the_cells_want_it():
+    for name, cell in CELLS.items():
+        config = Network(NetworkConfig(cell=name, width=16), V).config
+        habits = cell.habits
+        assert (config.layers, config.norm, config.residual, config.feed_forward) == (
+            habits.layers, habits.norm, habits.residual, habits.feed_forward,
+        )  # fmt: skip
+        assert Network(config, V).config == config
+
+
+def test_a_stack_mixes_cells_from_the_bottom_up():
+    network = Network(NetworkConfig(cell="gru,rnn,lstm", width=16), V)
+    cells = [part.cell for part in network.stack.parts]
+    assert cells == [CELLS["gru"], CELLS["rnn"], CELLS["lstm"]]
+    repeated = Network(NetworkConfig(cell="gru,rnn", layers=4, width=16), V)
+    assert [part.cell for part in repeated.stack.parts] == [CELLS["gru"], CELLS["rnn"]] * 2
+
+
+def test_layers_that_are_no_multiple_of_the_cells_are_an_error():
+    with pytest.raises(ConfigError, match="multiple"):
+        Network(NetworkConfig(cell="gru,rnn", layers=3), V)
+
+
+def test_attention_lies_in_the_last_layer_but_one():
+    for layers, where in ((1, 0), (2, 0), (4, 2)):
+        network = Network(NetworkConfig(width=8, layers=layers, attention=True), V)
+        names = [part.name for part in network.stack.parts if "attention" in part.name]
+        assert names == [f"blocks.{where}.attention."]
+
+
+@pytest.mark.parametrize("cells", ["gru,lstm,rnn", ",".join(CELLS)])
+def test_mixed_stacks_keep_the_laws(cells):
+    network = Network(NetworkConfig(cell=cells, width=16), V)
+    weights = initial_weights(network, 1)
+    ids = torch.randint(0, V, (B, T), generator=torch.Generator().manual_seed(1))
+    expected, last = scan(network, weights, ids)
+    engine = NumpyEngine(network, {name: weight.numpy() for name, weight in weights.items()})
+    state = engine.initial_state(B)
+    for t in range(T):
+        logits, state = engine.step(ids[:, t].numpy(), state)
+        np.testing.assert_allclose(logits, expected[:, t], **TOLERANCE)
+    for part, expected_part in zip(state, last, strict=True):
+        for a, b in zip(part, expected_part, strict=True):
+            np.testing.assert_allclose(a, b, **TOLERANCE)

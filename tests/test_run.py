@@ -55,7 +55,7 @@ def differ(a, b):
 CHANGES = [
     *[(key, {key: value}, {}) for key, value in {
         "cell": "gru", "width": 9, "layers": 2, "embedding": 4, "norm": "rms", "residual": True,
-        "tied": True,
+        "tied": True, "feed_forward": True, "attention": True, "bidirectional": True,
     }.items()],
     *[(key, {}, {key: value}) for key, value in {
         "steps": 7, "batch": 3, "context": 7, "lr": 1e-3, "schedule": "constant", "warmup": 0.9,
@@ -77,7 +77,7 @@ def test_every_knob_of_the_result_changes_something(data, tmp_path, knob, networ
 def test_the_other_knobs_are_tested_elsewhere():
     """Whoever adds a knob must say here or above what it does."""
     elsewhere = {
-        "budget", "epochs", "device", "eval_every", "patience", "peek", "compile",
+        "budget", "epochs", "device", "eval_every", "patience", "peek", "compile", "memory",
     }  # fmt: skip
     knobs = {f.name for group in (NetworkConfig, TrainingConfig) for f in fields(group)}
     assert knobs == elsewhere | {knob for knob, _, _ in CHANGES}

@@ -9,8 +9,8 @@ import torch
 
 from charlm.cells import CELLS
 from charlm.config import OPTIMIZERS, PRECISIONS, NetworkConfig, TrainingConfig
-from charlm.network import Network
-from charlm.training import optimizers
+from charlm.network import Network, build
+from charlm.training import both_sides, optimizers
 from charlm.training.initialise import initial_weights
 from charlm.training.streams import ContiguousStreams, RecordStreams
 from charlm.training.trainer import Trainer
@@ -86,7 +86,7 @@ def test_the_state_is_carried_from_batch_to_batch():
     assert not batch.fresh.any()
     with torch.no_grad():
         loss, _ = carried._batch_loss(
-            torch.from_numpy(batch.inputs), torch.from_numpy(batch.targets), state
+            torch.from_numpy(batch.inputs), torch.from_numpy(batch.targets), state, None
         )
     again = trainer(schedule="constant")
     assert run(again, 2)[1] == pytest.approx(float(loss), abs=1e-6)
@@ -112,20 +112,24 @@ def test_a_row_that_begins_anew_leaves_the_others_as_they_are():
         torch.testing.assert_close(after[~fresh], before[~fresh], rtol=0, atol=0)
 
 
-def test_padding_changes_neither_loss_nor_gradient():
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("option", ["plain", "attention", "bidirectional"])
+def test_padding_changes_neither_loss_nor_gradient(cell, option):
     """A record's loss and gradient are the same alone and beside a longer one."""
+    options = {} if option == "plain" else {option: True}
     short, long = [0, 1, 4], [0, 1, 2, 3, 1, 2, 4]
 
     def gradients(ids, rows):
         config = TrainingConfig(seed=1, batch=rows, context=16, lr=1e-12, clip=0)
-        network = Network(NetworkConfig(width=16), V)
+        network = build(NetworkConfig(cell=cell, width=16, memory=5, **options), V)
         streams = RecordStreams(
             np.array(ids), boundary=4, rows=rows, context=16, start=V, shuffled=False
         )
         one = Trainer(network, config, initial_weights(network, 1), streams, torch.device("cpu"))
         batch = one.streams.next()
         inputs, targets = torch.from_numpy(batch.inputs), torch.from_numpy(batch.targets)
-        loss, _ = one._batch_loss(inputs, targets, one._state_before(batch))
+        after = both_sides.after(batch, V, one.device) if option == "bidirectional" else None
+        loss, _ = one._batch_loss(inputs, targets, one._state_before(batch), after)
         total = loss * batch.tokens
         return total.detach(), torch.autograd.grad(total, list(one.weights.values()))
 

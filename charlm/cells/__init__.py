@@ -14,8 +14,13 @@ CELLS: dict[str, Cell] = {
 }
 
 
-def cell_named(name: str) -> Cell:
-    """The cell of that name. Raises ConfigError, with the names there are, on any other."""
-    if name not in CELLS:
-        raise ConfigError(f"There is no cell {name!r}; the cells are {', '.join(CELLS)}.")
-    return CELLS[name]
+def cells_named(names: str) -> list[Cell]:
+    """The cells that `names` (lstm, or mlstm,slstm,mlstm) names, from the bottom up.
+
+    Raises ConfigError, with the names there are, on any other.
+    """
+    found = [name.strip() for name in names.split(",")]
+    unknown = [name for name in found if name not in CELLS]
+    if unknown:
+        raise ConfigError(f"There is no cell {unknown[0]!r}; the cells are {', '.join(CELLS)}.")
+    return [CELLS[name] for name in found]

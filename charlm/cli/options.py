@@ -14,6 +14,26 @@ from charlm.config import Knobs
 PATH = click.Path(path_type=Path, readable=False)
 
 
+class CellNames(click.ParamType):
+    """One of `names`, or several with commas between them, from the bottom up."""
+
+    name = "cell"
+
+    def __init__(self, names: list[str]) -> None:
+        self.names = names
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        """The names, as a choice shows them."""
+        return f"[{'|'.join(self.names)}][,...]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The value, if every name in it is known."""
+        for name in value.split(","):
+            if name not in self.names:
+                self.fail(f"{name!r} is not one of {', '.join(self.names)}.", param, ctx)
+        return value
+
+
 class Duration(click.ParamType):
     """A length of time such as 90, 90s, 10m or 1.5h, held in seconds."""
 
@@ -36,17 +56,17 @@ class Duration(click.ParamType):
 
 
 def knob_options(
-    knobs: type[Knobs], *, choices: dict[str, list[str]] | None = None
+    knobs: type[Knobs], *, types: dict[str, click.ParamType] | None = None
 ) -> Callable[[Callable], Callable]:
     """A decorator that gives a command one option for each field of `knobs`.
 
-    `choices` names the values of a knob whose names live in a registry.
+    `types` reads the values of knobs that no rule of `config` describes.
     """
 
     def decorate(command: Callable) -> Callable:
         hints = get_type_hints(knobs)
         for f in reversed(fields(knobs)):
-            command = _option(f, hints[f.name], (choices or {}).get(f.name))(command)
+            command = _option(f, hints[f.name], (types or {}).get(f.name))(command)
         return command
 
     return decorate
@@ -57,7 +77,7 @@ def take(knobs: type[Knobs], values: dict[str, Any]) -> Any:
     return knobs(**{f.name: values.pop(f.name) for f in fields(knobs)})
 
 
-def _option(f: Any, hint: Any, choices: list[str] | None) -> Callable[[Callable], Callable]:
+def _option(f: Any, hint: Any, reader: click.ParamType | None) -> Callable[[Callable], Callable]:
     name = "--" + f.name.replace("_", "-")
     kind = get_args(hint)[0] if isinstance(hint, UnionType) else hint
     settings: dict[str, Any] = {
@@ -68,13 +88,12 @@ def _option(f: Any, hint: Any, choices: list[str] | None) -> Callable[[Callable]
     if kind is bool:
         return click.option(f"{name}/--no-{name[2:]}", f.name, **settings)
     names = [name] if f.metadata["short"] is None else [f.metadata["short"], name]
-    return click.option(*names, f.name, type=_type(f, kind, choices), **settings)
+    return click.option(*names, f.name, type=reader or _type(f, kind), **settings)
 
 
-def _type(f: Any, kind: type, choices: list[str] | None) -> Any:
-    choices = choices or f.metadata["choices"]
-    if choices:
-        return click.Choice(list(choices))
+def _type(f: Any, kind: type) -> Any:
+    if f.metadata["choices"]:
+        return click.Choice(list(f.metadata["choices"]))
     if f.metadata["unit"] == "duration":
         return Duration()
     limits = f.metadata["limits"]

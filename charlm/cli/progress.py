@@ -112,6 +112,9 @@ class Progress:
 def config_words(config: Any) -> str:
     """A network's shape in a few words: `lstm 2x512`."""
     extras = [
+        "feed-forward" if config.feed_forward else "",
+        f"attention to {config.memory}" if config.attention else "",
+        "bidirectional" if config.bidirectional else "",
         f"{config.norm} norm" if config.norm != "none" else "",
         "residual" if config.residual else "",
         "tied" if config.tied else "",

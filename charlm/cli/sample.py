@@ -11,7 +11,7 @@ import click
 
 from charlm.cli.options import PATH, knob_options, take
 from charlm.config import UNKNOWN_POLICIES, SamplingConfig
-from charlm.errors import DataError
+from charlm.errors import ConfigError, DataError
 
 # A pipe is flushed this often: at once to the eye, and rarely enough to cost nothing.
 FLUSH_EVERY_S = 0.05
@@ -73,6 +73,11 @@ def command(
     from charlm.sampling.text import DEFAULT_LENGTH, RECORD_LENGTH, opening, sample_texts
 
     loaded = model_file.load(model)
+    if loaded.network.config.bidirectional:
+        raise ConfigError(
+            f"{model} is bidirectional: it needs the text on both sides of a gap, and can't write"
+            " from left to right. Fill gaps with `charlm fill`, or train without --bidirectional."
+        )
     text = _prompt(prompt, prompt_file)
     ids = loaded.tokenizer.encode(text, unknown=unknown) if text else np.empty(0, np.int64)
     if loaded.tokenizer.level == "word" and len(ids):

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from charlm.cells import CELLS
-from charlm.cli.options import PATH, knob_options, take
+from charlm.cli.options import PATH, CellNames, knob_options, take
 from charlm.config import NetworkConfig, PrepConfig, TrainingConfig
 from charlm.errors import DataError
 
@@ -24,7 +24,7 @@ RESUMABLE = ("budget", "steps", "epochs", "patience", "device")
 @click.option("-o", "--out", type=PATH, help="The run directory to make.")
 @click.option("--resume", type=PATH, metavar="RUN", help="Go on with RUN exactly where it stopped.")
 @click.option("--force", is_flag=True, help="Replace an existing run.")
-@knob_options(NetworkConfig, choices={"cell": list(CELLS)})
+@knob_options(NetworkConfig, types={"cell": CellNames(list(CELLS))})
 @knob_options(TrainingConfig)
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON on stdout.")
 @click.pass_context

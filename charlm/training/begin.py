@@ -11,10 +11,11 @@ from typing import Any
 import torch
 
 from charlm import __version__, atomic, model_file
+from charlm.cells import cells_named
 from charlm.config import NetworkConfig, TrainingConfig
 from charlm.corpus import Corpus
 from charlm.errors import ConfigError, DataError
-from charlm.network import Network
+from charlm.network import Network, build
 from charlm.training import checkpoint, optimizers
 from charlm.training.initialise import initial_weights
 from charlm.training.plan import BudgetPlan, Plan, StepPlan
@@ -57,11 +58,12 @@ def begin(
             listener.say(f"dropout {config.dropout:g}, as the text is short")
     # What is left open is written down as it was decided, for `info` and for good.
     if config.lr is None:
-        config = replace(config, lr=optimizers.RATES[config.optimizer])
+        share = min(cell.habits.lr_share for cell in cells_named(network_config.cell))
+        config = replace(config, lr=share * optimizers.RATES[config.optimizer])
     if config.budget is config.steps is config.epochs is None:
         config = replace(config, budget=DEFAULT_BUDGET_S)
-    network = Network(network_config, corpus.tokenizer.vocabulary)
-    streams = _streams(corpus, config)
+    network = build(network_config, corpus.tokenizer.vocabulary)
+    streams = _streams(corpus, network, config)
     device = choose_device(config, listener)
     weights = initial_weights(network, config.seed)
     trainer = Trainer(network, config, weights, streams, device)
@@ -122,8 +124,8 @@ def resume(
     if "budget" in changes:
         # The clock of a run goes on where it stopped; a new budget is time from now.
         config = replace(config, budget=changes["budget"] + standing.elapsed_s)
-    network = Network(last.network, corpus.tokenizer.vocabulary)
-    streams = _streams(corpus, config)
+    network = build(last.network, corpus.tokenizer.vocabulary)
+    streams = _streams(corpus, network, config)
     plan = _plan(config, streams)  # before the streams move on: epochs may differ in length
     device = choose_device(config, listener)
     trainer = Trainer(network, config, initial_weights(network, 0), streams, device)
@@ -179,11 +181,17 @@ def choose_device(config: TrainingConfig, listener: Listener) -> torch.device:
     return torch.device(name)
 
 
-def _streams(corpus: Corpus, config: TrainingConfig) -> Streams:
+def _streams(corpus: Corpus, network: Network, config: TrainingConfig) -> Streams:
     if corpus.size("train").tokens == 0:
         raise DataError(f"{corpus.path} has no training text; prepare it from more text.")
     return streams_of(
-        corpus, "train", rows=config.batch, context=config.context, seed=config.seed or 0
+        corpus,
+        "train",
+        rows=config.batch,
+        context=config.context,
+        seed=config.seed or 0,
+        # The last place of a context, too, sees some text after it.
+        ahead=config.context if network.config.bidirectional else 0,
     )
 
 

@@ -32,7 +32,7 @@ def put_rows(state: State, rows: np.ndarray, other: State) -> State:
 def apart(state: State, other: State, tolerance: float) -> Tensor:
     """Which rows (B,) of two states differ by more than `tolerance` of 1 + their size."""
     found = [
-        ((a - b).abs() > tolerance * (1 + b.abs())).flatten(1).any(1)
+        ((a - b).abs() > tolerance * (1 + b.abs())).reshape(len(a), -1).any(1)
         for layers in zip(state, other, strict=True)
         for a, b in zip(*layers, strict=True)
     ]

@@ -20,11 +20,14 @@ class Batch:
     """One update's text: `inputs` and `targets` (B, T), int64; targets follow inputs by one.
 
     `fresh` (B,) says which rows begin anew: with `start` before their text and the initial state.
+    `window` (B, T + ahead) is the text from the first target on, whether it counts or not, as far
+    ahead as the streams were told to look; what lies past the text's or record's end is -1.
     """
 
     inputs: np.ndarray
     targets: np.ndarray
     fresh: np.ndarray
+    window: np.ndarray
 
     @property
     def tokens(self) -> int:
@@ -35,9 +38,10 @@ class Batch:
 class Streams(ABC):
     """Endless batches over a split, epoch after epoch; subclasses lay out one epoch."""
 
-    def __init__(self, start: int, seed: int) -> None:
+    def __init__(self, start: int, seed: int, ahead: int) -> None:
         self.start = start
         self.seed = seed
+        self.ahead = ahead
         self.epoch = 0
         self.batches_done = 0  # in this epoch
         self._batches: Iterator[Batch] | None = None
@@ -86,9 +90,16 @@ class ContiguousStreams(Streams):
     RESTARTS = 0.02
 
     def __init__(
-        self, ids: np.ndarray, *, rows: int, context: int, start: int, seed: int = 0
+        self,
+        ids: np.ndarray,
+        *,
+        rows: int,
+        context: int,
+        start: int,
+        seed: int = 0,
+        ahead: int = 0,
     ) -> None:
-        super().__init__(start, seed)
+        super().__init__(start, seed, ahead)
         self.ids = ids
         self.context = context
         # A short text is read in fewer rows, so that a row has a context to learn from.
@@ -113,7 +124,9 @@ class ContiguousStreams(Streams):
             rng = np.random.default_rng([self.seed, self.epoch, number])
             fresh = rng.random(len(self.firsts)) < (self.RESTARTS if number else 1.0)
             inputs[fresh, 0] = self.start
-            yield Batch(inputs, np.where(inside, targets, IGNORED), fresh)
+            targets = np.where(inside, targets, IGNORED)
+            window = window_of(self.ids, positions, self.ahead, len(self.ids))
+            yield Batch(inputs, targets, fresh, window)
 
 
 class RecordStreams(Streams):
@@ -136,9 +149,10 @@ class RecordStreams(Streams):
         context: int,
         start: int,
         seed: int = 0,
+        ahead: int = 0,
         shuffled: bool = True,
     ) -> None:
-        super().__init__(start, seed)
+        super().__init__(start, seed, ahead)
         self.ids = ids
         self.rows = rows
         self.context = context
@@ -196,15 +210,30 @@ class RecordStreams(Streams):
         if piece == 0:
             inputs[:, 0] = self.start
         fresh = np.full(len(group), piece == 0)
-        return Batch(inputs, np.where(inside, targets, IGNORED), fresh)
+        window = window_of(self.ids, positions, self.ahead, ends)
+        return Batch(inputs, np.where(inside, targets, IGNORED), fresh, window)
 
 
-def streams_of(corpus: Corpus, split: str, *, rows: int, context: int, seed: int) -> Streams:
+def window_of(
+    ids: np.ndarray, positions: np.ndarray, ahead: int, ends: np.ndarray | int
+) -> np.ndarray:
+    """The ids (B, T + ahead) at positions (B, T) and those after them, -1 from `ends` on."""
+    after = positions[:, -1:] + 1 + np.arange(ahead)
+    positions = np.concatenate([positions, after], axis=1)
+    found = ids[np.minimum(positions, len(ids) - 1)].astype(np.int64)
+    return np.where(positions < ends, found, -1)
+
+
+def streams_of(
+    corpus: Corpus, split: str, *, rows: int, context: int, seed: int, ahead: int = 0
+) -> Streams:
     """The streams of a corpus's split: by record where it has records, else contiguous."""
     ids, tokenizer = corpus.ids(split), corpus.tokenizer
     start = tokenizer.vocabulary
     if corpus.records == "none" or tokenizer.boundary is None:
-        return ContiguousStreams(ids, rows=rows, context=context, start=start, seed=seed)
+        return ContiguousStreams(
+            ids, rows=rows, context=context, start=start, seed=seed, ahead=ahead
+        )
     return RecordStreams(
         ids,
         boundary=tokenizer.boundary,
@@ -212,6 +241,7 @@ def streams_of(corpus: Corpus, split: str, *, rows: int, context: int, seed: int
         context=context,
         start=start,
         seed=seed,
+        ahead=ahead,
     )
 
 

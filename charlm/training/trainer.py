@@ -3,15 +3,20 @@
 The object is the list of what changes, so its `state_dict` cannot forget anything.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from charlm.cells.cell import Cell
 from charlm.config import TrainingConfig
-from charlm.network import Network
-from charlm.training import optimizers, schedules
+from charlm.network import Bidirectional, Network
+from charlm.network.bidirectional import After
+from charlm.training import both_sides, optimizers, schedules
 from charlm.training.states import State, choose
 from charlm.training.streams import IGNORED, Batch, Streams
 
@@ -44,8 +49,6 @@ class Trainer:
         self.steps = 0
         self.tokens = 0
         self._loss = torch.compile(self._batch_loss) if config.compile else self._batch_loss
-        apart = config.compile and network.cell.fused
-        self._cell_scan = torch.compiler.disable(network.cell.scan) if apart else None
         self._autocast = torch.autocast(
             device.type, torch.bfloat16, enabled=config.precision == "bfloat16"
         )
@@ -60,7 +63,7 @@ class Trainer:
         inputs, targets = self._tensor(batch.inputs), self._tensor(batch.targets)
         state = self._state_before(batch)
         with self._autocast:
-            loss, state = self._loss(inputs, targets, state)
+            loss, state = self._loss(inputs, targets, state, self._after(batch))
         loss.backward()
         self.state = tuple(tuple(part.detach() for part in layer) for layer in state)
         clip = self.config.clip or float("inf")
@@ -124,9 +127,12 @@ class Trainer:
         for key, value in _under(tensors, "state.").items():
             i, j = map(int, key.split("."))
             parts.setdefault(i, {})[j] = value.to(self.device)
-        self.state = (
-            tuple(tuple(parts[i][j] for j in sorted(parts[i])) for i in sorted(parts)) or None
-        )
+        self.state = None
+        if parts:
+            # Parts of the network without a state of their own have left nothing to be found.
+            count = len(self.network.stack.parts)
+            found = [parts.get(i, {}) for i in range(count)]
+            self.state = tuple(tuple(part[j] for j in sorted(part)) for part in found)
         if about["device"] == self.device.type:
             self.generator.set_state(tensors["generator"].cpu())
         else:
@@ -135,14 +141,26 @@ class Trainer:
         self.tokens = about["tokens"]
         self.streams.load_state_dict(about["streams"])
 
-    def _batch_loss(self, inputs: Tensor, targets: Tensor, state: State) -> tuple[Tensor, State]:
+    def _batch_loss(
+        self, inputs: Tensor, targets: Tensor, state: State, after: After | None
+    ) -> tuple[Tensor, State]:
         drop = self._drop if self.config.dropout else None
+        scan_of = _uncompiled if self.config.compile else None
+        scan = self.network.scan if after is None else partial(self.network.scan, after=after)
         w = self.network.arrange(self.weights)
-        logits, state = self.network.scan(torch, w, inputs, state, drop, self._cell_scan)
+        logits, state = scan(torch, w, inputs, state, drop, scan_of)
         loss = functional.cross_entropy(
             logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED
         )
         return loss, state
+
+    def _after(self, batch: Batch) -> After | None:
+        if not isinstance(self.network, Bidirectional):
+            return None
+        # By the count of updates, so that a resumed run draws what an uninterrupted one would.
+        rng = np.random.default_rng([self.config.seed or 0, self.steps])
+        distances = both_sides.draw_distances(rng, batch.targets.shape)
+        return both_sides.after(batch, self.network.start, self.device, distances)
 
     def _drop(self, x: Tensor) -> Tensor:
         keep = 1.0 - (self.config.dropout or 0.0)
@@ -161,6 +179,11 @@ class Trainer:
 
     def _tensor(self, ids: Any) -> Tensor:
         return torch.from_numpy(ids).to(self.device, non_blocking=True)
+
+
+def _uncompiled(cell: Cell) -> Callable:
+    """The cell's scan, kept from torch.compile where it is best left as it is."""
+    return torch.compiler.disable(cell.scan) if cell.fused else cell.scan
 
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -5,7 +5,7 @@ parallel it is cut into up to 64 stretches, which are read side by side: each fr
 the WARMUP tokens before it lead to. Where that turns out not to be the state in which the stretch
 before it ended, the stretch is read again from there, until all agree. How a split is cut depends
 on its length alone, so the figure does not depend on the training's batch or context. Records
-begin anew anyway.
+begin anew anyway. A bidirectional network reads every token with a stretch of text on both sides.
 """
 
 import itertools
@@ -19,11 +19,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from charlm.corpus import Corpus
-from charlm.network import Network, Weights
+from charlm.network import Bidirectional, Network
+from charlm.network.stack import Weights
 from charlm.sampling.engine import take_rows
 from charlm.score import Score
+from charlm.training import both_sides
 from charlm.training.states import State, apart, choose, put_rows
-from charlm.training.streams import IGNORED, Batch, RecordStreams
+from charlm.training.streams import IGNORED, Batch, RecordStreams, window_of
 
 STRETCHES = 64
 WARMUP = 256
@@ -31,6 +33,7 @@ LEAST = 1024  # a stretch shorter than this would mostly be warming up
 CONTEXT = 128
 PROBES = 8  # batches
 TOLERANCE = 1e-3  # states so close predict the same to the fifth digit
+SETTLED = 1e-6  # nats per token
 
 
 @torch.no_grad()
@@ -46,11 +49,10 @@ def validate(
     ids = corpus.ids(split)
     ids = ids[: round(len(ids) * share)]
     w = network.arrange(weights)
-    if corpus.records == "none":
+    if corpus.records == "none" and not isinstance(network, Bidirectional):
         nats = _read_in_stretches(network, w, ids)
     else:
-        batches = _records(corpus, ids, network.start)
-        nats = sum(float(rows.sum()) for rows, _ in _read(network, w, batches))
+        nats = sum(float(rows.sum()) for rows, _ in _read(network, w, _apart(network, corpus, ids)))
     size = corpus.size(split)
     whole = max(1, size.tokens)
     chars, size_bytes = size.chars * len(ids) // whole, size.bytes * len(ids) // whole
@@ -63,11 +65,7 @@ def seconds_needed(network: Network, weights: dict[str, Tensor], corpus: Corpus)
     """About how long `validate` takes on the whole validation split, from its first batches."""
     ids = corpus.ids("val")
     w = network.arrange(weights)
-    if corpus.records == "none":
-        begins, length = _cut(len(ids))
-        batches = _stretches(ids, begins, begins + length, network.start)
-    else:
-        batches = _records(corpus, ids, network.start)
+    batches = _apart(network, corpus, ids)
     tokens, moments = [], []
     for batch in itertools.islice(batches, PROBES):
         for _ in _read(network, w, [replace(batch, fresh=np.ones_like(batch.fresh))]):
@@ -97,11 +95,17 @@ def _read_in_stretches(network: Network, w: Weights, ids: np.ndarray) -> float:
         before = choose(first, before, warm)
     nats, after = _read_all(network, w, going_on(begins), before)
     expected = take_rows(after, [0, *range(len(begins) - 1)])
-    # After k turns the first k stretches are right for certain; in practice one turn is enough.
-    while (wrong := apart(before, expected, TOLERANCE) & ~first).any():
+    # After k turns the first k stretches are right for certain; in practice one turn is enough,
+    # but for cells that hardly forget. They are read until it makes no difference any more.
+    moved = np.inf
+    while moved > SETTLED * len(ids) and (
+        (wrong := apart(before, expected, TOLERANCE) & ~first).any()
+    ):
         rows = np.flatnonzero(wrong.cpu().numpy())
         begun = take_rows(expected, rows)
+        earlier = nats[rows]
         nats[rows], ends = _read_all(network, w, going_on(begins[rows]), begun)
+        moved = np.abs(nats[rows] - earlier).sum()
         before, after = put_rows(before, rows, begun), put_rows(after, rows, ends)
         expected = take_rows(after, [0, *range(len(begins) - 1)])
     return float(nats.sum())
@@ -140,19 +144,40 @@ def _stretches(
         begun = (positions[:, 0] == 0) | (fresh and begin == 0)
         inputs[begun, 0] = start
         inside = positions < len(ids)
-        yield Batch(inputs, np.where(inside, targets, IGNORED), begun)
+        yield Batch(inputs, np.where(inside, targets, IGNORED), begun, targets)
 
 
-def _records(corpus: Corpus, ids: np.ndarray, start: int) -> Iterator[Batch]:
-    streams = RecordStreams(
-        ids,
-        boundary=corpus.tokenizer.boundary,
-        rows=STRETCHES,
-        context=CONTEXT,
-        start=start,
-        shuffled=False,
-    )
-    return streams.batches(0)
+def _apart(network: Network, corpus: Corpus, ids: np.ndarray) -> Iterator[Batch]:
+    """Batches that can be read without knowing what came before: records, or stretches of text."""
+    if corpus.records != "none":
+        streams = RecordStreams(
+            ids,
+            boundary=corpus.tokenizer.boundary,
+            rows=STRETCHES,
+            context=CONTEXT,
+            start=network.start,
+            ahead=CONTEXT if isinstance(network, Bidirectional) else 0,
+            shuffled=False,
+        )
+        return streams.batches(0)
+    if isinstance(network, Bidirectional):
+        return _middles(ids, network.start)
+    begins, length = _cut(len(ids))
+    return _stretches(ids, begins, begins + length, network.start)
+
+
+def _middles(ids: np.ndarray, start: int) -> Iterator[Batch]:
+    """Batches in which each token counts once, with WARMUP tokens, where there are, beside it."""
+    begins = np.arange(0, len(ids), WARMUP)[:, None]
+    for begin in np.array_split(begins, -(-len(begins) // STRETCHES)):
+        firsts = np.maximum(begin - WARMUP, 0)
+        positions = firsts + np.arange(2 * WARMUP)  # (B, T)
+        window = window_of(ids, positions, WARMUP, len(ids))
+        counts = (positions >= begin) & (positions < begin + WARMUP) & (positions < len(ids))
+        targets = np.where(counts, window[:, : 2 * WARMUP], IGNORED)
+        inputs = ids[np.clip(positions - 1, 0, len(ids) - 1)].astype(np.int64)
+        inputs[:, 0] = start
+        yield Batch(inputs, targets, np.ones(len(begin), dtype=bool), window)
 
 
 def _read(
@@ -168,7 +193,10 @@ def _read(
             state = network.initial_state(torch, w, len(batch.inputs))
         inputs = torch.from_numpy(batch.inputs).to(device)
         targets = torch.from_numpy(batch.targets).to(device)
-        logits, state = network.scan(torch, w, inputs, state)
+        more = {}
+        if isinstance(network, Bidirectional):
+            more["after"] = both_sides.after(batch, network.start, device)
+        logits, state = network.scan(torch, w, inputs, state, **more)
         nats = functional.cross_entropy(
             logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED, reduction="none"
         )

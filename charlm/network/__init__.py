@@ -1,0 +1,15 @@
+"""The network around the cells, from ids to logits: one-sided or reading from both sides."""
+
+from charlm.config import NetworkConfig
+from charlm.network.bidirectional import Bidirectional
+from charlm.network.network import Network
+
+__all__ = ["Bidirectional", "Network", "build"]
+
+
+def build(config: NetworkConfig, vocabulary: int) -> Network | Bidirectional:
+    """The network that `config` describes over ids 0..vocabulary-1.
+
+    Raises ConfigError where its parts do not go together.
+    """
+    return (Bidirectional if config.bidirectional else Network)(config, vocabulary)

@@ -1,0 +1,113 @@
+"""The network that predicts each symbol from everything else: the text before it and after it.
+
+A left stack reads the text before a place from left to right, a right stack the text after it from
+right to left, and both outputs are merged:
+
+    logits = head(norm(tanh(W_l l + W_r r + d_k)))
+
+The right stack may leave out some symbols next to the place: r has read what begins k places on,
+and d_k says so. A gap of n symbols is then filled from left to right, its i-th symbol with k = n -
+i, and no symbol is ever predicted from itself. d_0 is for nothing being known to the right.
+
+Source: Schuster and Paliwal 1997, "Bidirectional recurrent neural networks".
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from charlm import ops
+from charlm.cells.cell import Cell, State
+from charlm.cells.initial import Constant, Normal, Uniform
+from charlm.config import NetworkConfig
+from charlm.errors import ConfigError
+from charlm.network.network import Network
+from charlm.network.stack import Found, Scan, Stack, Weights, norm_weights, under
+from charlm.ops import Array
+
+DISTANCES = 32  # farther is all the same
+
+
+@dataclass(frozen=True)
+class After:
+    """What the right stack reads of each row, and what each place of the row takes from it.
+
+    `ids` (B, N) begins with `start`, then has the text from its end backward, and is padded; place
+    t reads the output `turns[b, t]` (B, T), counted from 0, at the distance `distances[b, t]`.
+    """
+
+    ids: Array
+    turns: Array
+    distances: Array
+
+
+class Bidirectional(Network):
+    """A model of each symbol given all others. It can't be sampled from left to right."""
+
+    def __init__(self, config: NetworkConfig, vocabulary: int) -> None:
+        super().__init__(config, vocabulary)
+        if config.tied:
+            raise ConfigError("tied is not for a bidirectional network; leave it out.")
+        self.stack = Stack(self.config, "left.")
+        self.right = Stack(self.config, "right.")
+
+    def arrange(self, flat: dict[str, Array]) -> Weights:
+        """The weights by name, as `scan`, `stack`, `right` and `merge` want them."""
+        right = self.right.arrange(flat)
+        return {**super().arrange(flat), "right": right, "merge": under(flat, "merge.")}
+
+    def scan(
+        self,
+        torch: Any,
+        w: Weights,
+        ids: Array,
+        state: tuple[State, ...],
+        drop: Callable[[Array], Array] | None = None,
+        scan_of: Callable[[Cell], Scan] | None = None,
+        after: After | None = None,
+    ) -> tuple[Array, tuple[State, ...]]:
+        """The logits (B, T, V) of what follows each of ids (B, T), and the left stack's last state.
+
+        `after` has the text on the right; without it nothing is known there, and this is a
+        network that reads from left to right.
+        """
+        if after is None:
+            return super().scan(torch, w, ids, state, drop, scan_of)
+        x = ops.lookup(torch, w["embedding"], ids)
+        left, state = self.stack.scan(torch, w["stack"], x, state, drop, scan_of)
+        x = ops.lookup(torch, w["embedding"], after.ids)
+        begin = self.right.initial_state(torch, len(x), x)
+        outputs, _ = self.right.scan(torch, w["right"], x, begin, drop, scan_of)
+        places = after.turns[..., None].expand(-1, -1, outputs.shape[-1])
+        return self.merge(torch, w, left, outputs.gather(1, places), after.distances), state
+
+    def merge(self, xp: Any, w: Weights, left: Array, right: Array, distances: Array) -> Array:
+        """The logits (..., V) of a place from both stacks' outputs (..., D).
+
+        `distances` (...) says how many places on the right stack's reading begins; 0 is for
+        nothing known there, and leaves `right` out.
+        """
+        x = left @ w["merge"]["left"].T
+        x = x + (right @ w["merge"]["right"].T) * (distances > 0)[..., None]
+        distances = xp.clip(distances, 0, DISTANCES)
+        return self._logits(xp, w, x + ops.lookup(xp, w["merge"]["distance"], distances))
+
+    def _head(self, xp: Any, w: Weights, x: Array) -> Array:
+        return self._logits(xp, w, x @ w["merge"]["left"].T + w["merge"]["distance"][0])
+
+    def _logits(self, xp: Any, w: Weights, x: Array) -> Array:
+        return super()._head(xp, w, xp.tanh(x))
+
+    def _weights(self) -> Found:
+        D, E, V = self.config.width, self.config.embedding, self.vocabulary
+        return {
+            "embedding": ((V + 1, E), Normal(1.0)),
+            **self.stack.weights(),
+            **self.right.weights(),
+            "merge.left": ((D, D), Uniform(D**-0.5)),
+            "merge.right": ((D, D), Uniform(D**-0.5)),
+            "merge.distance": ((DISTANCES + 1, D), Constant(0.0)),
+            **norm_weights(self.config.norm, "norm.", D),
+            "head.weight": ((V, D), Uniform(D**-0.5)),
+            "head.bias": ((V,), Constant(0.0)),
+        }
