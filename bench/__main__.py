@@ -12,7 +12,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 HERE = Path(__file__).parent
-BENCHMARKS = ("startup", "prep", "training", "sampling", "quality")
+BENCHMARKS = (
+    "startup", "prep", "training", "sampling", "cells", "quality", "attention", "gaps", "zoo",
+)  # fmt: skip
 PACKAGES = ("charlm", "torch", "numpy", "tokenizers", "safetensors", "click")
 
 

@@ -43,9 +43,7 @@ class EagerLoop:
         w = {name: torch.from_numpy(value) for name, value in model.weights.items()}
         config = model.network.config
         self.embedding = torch.nn.Embedding.from_pretrained(w["embedding"])
-        self.lstm = torch.nn.LSTM(
-            model.network.embedding, config.width, config.layers, batch_first=True
-        )
+        self.lstm = torch.nn.LSTM(config.embedding, config.width, config.layers, batch_first=True)
         self.head = torch.nn.Linear(config.width, model.network.vocabulary)
         with torch.no_grad():
             for layer in range(config.layers):
@@ -89,7 +87,7 @@ def command_chars_per_s(path: Path, length: int) -> float:
 def products_per_s(model: Model) -> float:
     """How many steps a second the bare matrix-vector products of a step would allow."""
     w = model.network.arrange(model.weights)
-    cells = [block["cell"] for block in w["blocks"]]
+    cells = [part["cell"] for part in w["stack"]]
     matrices = [cells[0]["weight_h"], w["head"]]  # layer 0's input product is a table
     matrices += [cell[name] for cell in cells[1:] for name in ("weight_x", "weight_h")]
     vectors = [np.ones((1, matrix.shape[1]), np.float32) for matrix in matrices]

@@ -26,6 +26,7 @@ ROOMS = {
     "sampling": {"numpy", "torch"},
     "score": {"numpy"},
     "training": {"numpy", "torch", "safetensors"},
+    "zoo": {"numpy", "torch"},
     "cli": {"numpy", "click", "tqdm"},
 }
 OUR_PACKAGES = {"numpy", "torch", "tokenizers", "safetensors", "click", "tqdm", "pooch"}

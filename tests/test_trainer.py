@@ -46,7 +46,7 @@ def equal(a, b):
 @pytest.mark.parametrize("cell", CELLS)
 def test_learns_a_text_that_can_be_learned(cell):
     losses = run(trainer(cell=cell), 150)
-    assert losses[0] == pytest.approx(math.log(V), abs=0.5)
+    assert losses[0] == pytest.approx(math.log(V), abs=0.8)
     # Where 1 stands, what follows depends on what came before: a bigram model stays above 0.2.
     assert np.mean(losses[-10:]) < 0.1
 

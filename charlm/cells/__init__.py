@@ -3,14 +3,28 @@
 from charlm.cells.cell import Cell
 from charlm.cells.elman import Elman
 from charlm.cells.gru import GRU
+from charlm.cells.jordan import Jordan
 from charlm.cells.lstm import LSTM
+from charlm.cells.mingru import MinGRU
+from charlm.cells.minlstm import MinLSTM
+from charlm.cells.mlstm import MLSTM
+from charlm.cells.rwkv import RWKV
+from charlm.cells.rwkv4 import RWKV4
+from charlm.cells.slstm import SLSTM
 from charlm.errors import ConfigError
 
 CELLS: dict[str, Cell] = {
     "rnn": Elman("tanh"),
     "rnn-relu": Elman("relu"),
+    "jordan": Jordan(),
     "lstm": LSTM(),
     "gru": GRU(),
+    "mingru": MinGRU(),
+    "minlstm": MinLSTM(),
+    "slstm": SLSTM(),
+    "mlstm": MLSTM(),
+    "rwkv4": RWKV4(),
+    "rwkv": RWKV(),
 }
 
 

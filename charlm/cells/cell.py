@@ -49,11 +49,13 @@ class Cell(ABC):
 
     `step` is the recurrence and `scan` is the same recurrence over T steps. A subclass may
     replace `scan` by something faster that gives the same outputs, state and gradients; `fused`
-    says that it is best left as it is by torch.compile.
+    says that it is best left as it is by torch.compile, and `precise` that it needs its weights'
+    own precision, which sums over many steps do, where other products could do with less.
     """
 
     habits = Habits()
     fused = False
+    precise = False
     # What follows the cell in a block that has a feed-forward part; None is the network's usual.
     feed_forward: "Cell | None" = None
     # Whether the lowest cell of this kind lends something (`lend`) to those above it, which get it

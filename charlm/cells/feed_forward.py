@@ -12,7 +12,7 @@ from charlm.ops import Array
 
 
 class FeedForward(Cell):
-    """A part without a state, about 4 D² weights."""
+    """A part without a state: 4/3 D hidden units or a few more, about 4 D² weights."""
 
     def shapes(self, place: Place) -> dict[str, Shape]:
         hidden = self._hidden(place)
@@ -21,6 +21,7 @@ class FeedForward(Cell):
     def initialisers(self, place: Place) -> dict[str, Initialiser]:
         return {
             "weight_x": Uniform(place.inputs**-0.5),
+            # Of a normed x it makes 0.09, so that a block begins near the identity.
             "weight_out": Normal(0.5 * self._hidden(place) ** -0.5),
         }
 

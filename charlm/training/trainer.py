@@ -145,14 +145,19 @@ class Trainer:
         self, inputs: Tensor, targets: Tensor, state: State, after: After | None
     ) -> tuple[Tensor, State]:
         drop = self._drop if self.config.dropout else None
-        scan_of = _uncompiled if self.config.compile else None
         scan = self.network.scan if after is None else partial(self.network.scan, after=after)
         w = self.network.arrange(self.weights)
-        logits, state = scan(torch, w, inputs, state, drop, scan_of)
+        logits, state = scan(torch, w, inputs, state, drop, self._scan_of)
         loss = functional.cross_entropy(
             logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED
         )
         return loss, state
+
+    def _scan_of(self, cell: Cell) -> Callable:
+        scan = cell.scan
+        if cell.precise and self.config.precision == "bfloat16":
+            scan = partial(_in_own_precision, scan)
+        return torch.compiler.disable(scan) if cell.fused and self.config.compile else scan
 
     def _after(self, batch: Batch) -> After | None:
         if not isinstance(self.network, Bidirectional):
@@ -181,9 +186,9 @@ class Trainer:
         return torch.from_numpy(ids).to(self.device, non_blocking=True)
 
 
-def _uncompiled(cell: Cell) -> Callable:
-    """The cell's scan, kept from torch.compile where it is best left as it is."""
-    return torch.compiler.disable(cell.scan) if cell.fused else cell.scan
+def _in_own_precision(scan: Callable, xp: Any, w: dict[str, Tensor], x: Tensor, state: Any) -> Any:
+    with torch.autocast(x.device.type, enabled=False):
+        return scan(xp, w, x.to(next(iter(w.values())).dtype), state)
 
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
