@@ -13,7 +13,8 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 BENCHMARKS = (
-    "startup", "prep", "training", "sampling", "cells", "quality", "attention", "gaps", "zoo",
+    "startup", "prep", "training", "sampling", "quality",
+    "cells", "learning", "attention", "gaps", "zoo",
 )  # fmt: skip
 PACKAGES = ("charlm", "torch", "numpy", "tokenizers", "safetensors", "click")
 

@@ -13,10 +13,9 @@ import torch
 from bench.measure import figure, in_turn
 from charlm.cells import CELLS
 from charlm.cells.cell import Cell, Place
-from charlm.network import build
 from charlm.sampling.engine import NumpyEngine, TorchEngine
 from charlm.training.initialise import draw, initial_weights
-from charlm.zoo import contestant
+from charlm.zoo import contestant, usual_parameters
 
 WIDTH, CONTEXT, BATCH, RUNS = 256, 256, 16, 5
 TARGETS = {"mingru": 8, "minlstm": 8, "mlstm": 8, "rwkv": 5, "rwkv4": 5}
@@ -90,7 +89,7 @@ def main() -> None:
             ratio = found["loop"] / found["scan"]
             figure(f"{name}: training form to stepped loop", ratio, "x", target=target, how=how)
     for name in CELLS:
-        network = build(contestant(name, V), V)
+        network = contestant(name, V, usual_parameters(V))
         weights = {n: w.numpy() for n, w in initial_weights(network, 1).items()}
         ours, eager = NumpyEngine(network, weights), TorchEngine(network, weights, "cpu")
         steps_per_s(ours), steps_per_s(eager)

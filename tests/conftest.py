@@ -104,6 +104,18 @@ def model(charlm, corpus, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def both_sides_model(charlm, corpus, tmp_path_factory):
+    """A bidirectional run trained for a moment on `corpus`; read only."""
+    run = tmp_path_factory.mktemp("both_sides_model") / "run"
+    done = charlm(
+        "train", corpus, "-o", run, "--bidirectional", "--steps", 200, "--seed", 1, "--cell", "gru",
+        "--width", 32, "--batch", 8, "--context", 32, "--device", "cpu",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr.decode()
+    return run
+
+
+@pytest.fixture(scope="session")
 def names_model(charlm, tmp_path_factory):
     """A run whose records are lines: made-up names; read only."""
     folder = tmp_path_factory.mktemp("names")

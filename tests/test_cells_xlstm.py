@@ -9,6 +9,7 @@ from charlm.cells import CELLS
 from charlm.cells.cell import Place
 from charlm.cells.heads import heads
 from charlm.cells.mlstm_chunks import CHUNK
+from charlm.cells.slstm_function import slstm_function
 from charlm.training.initialise import draw
 
 B, T, E, D = 2, 4 * CHUNK, 5, 16
@@ -189,30 +190,41 @@ def test_gradients_at_extreme_gates_are_those_of_float64(name, i, f):
         torch.testing.assert_close(a.double(), b, rtol=1e-2, atol=1e-3 * scale + 1e-6)
 
 
-def test_a_tie_of_the_two_gates_divides_the_gradient_as_torch_does():
-    """With f~ = 50 the forget gate is exactly 1, and the same i~ at every step ties with m."""
+def assert_same_gradients(cell, w, x, state):
+    found, expected = (gradients(way, cell, w, x, state) for way in (scanned, stepped))
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-10)
+    return found
+
+
+def test_a_tie_of_slstms_gates_divides_the_gradient_as_torch_does():
+    """With f~ = 50 the forget gate is exactly 1, and one symbol's i~ at every step ties with m."""
     cell, w, x, state = make("slstm", torch.float64, steps=7)
     w = with_gates("slstm", w, 1.0, 50.0)
-    w["weight_x"], w["weight_h"] = 0 * w["weight_x"], 0 * w["weight_h"]
-    for found, expected in zip(
-        gradients(scanned, cell, w, x, state), gradients(stepped, cell, w, x, state), strict=True
-    ):
-        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-10)
+    w["weight_h"] = 0 * w["weight_h"]
+    assert_same_gradients(cell, w, x[:1, :1].expand(B, 7, E), state)
 
 
 @every_cell
-def test_a_scan_leaves_its_arguments_as_they_were(name):
-    """A single row and head, where a change of layout need not copy."""
-    cell, place = CELLS[name], Place(E, 3)
-    begin, generator = cell.initialisers(place), torch.Generator().manual_seed(0)
-    w = {key: draw(begin[key], shape, generator) for key, shape in cell.shapes(place).items()}
-    x = torch.randn(1, 9, E, generator=generator)
-    state = tuple(part + 1 for part in cell.initial_state(torch, place, 1, x))
-    kept = [part.clone() for part in (*w.values(), x, *state)]
-    first, _ = cell.scan(torch, w, x, state)
-    second, _ = cell.scan(torch, w, x, state)
-    torch.testing.assert_close(first, second, rtol=0, atol=0)
-    for part, before in zip((*w.values(), x, *state), kept, strict=True):
+@pytest.mark.parametrize("steps", [1, 3, CHUNK + 1])
+def test_gradients_reach_a_stabiliser_that_no_input_replaced(name, steps):
+    """The laws' texts are so long that the first m has always been replaced in the end."""
+    cell, w, x, state = make(name, torch.float64, steps + 5)
+    w = with_gates(name, w, -1.0, 20.0)
+    with torch.no_grad():
+        _, state = cell.scan(torch, with_gates(name, w, 3.0, 20.0), x[:, steps:], state)
+    *_, by_m = assert_same_gradients(cell, w, x[:, :steps], state)
+    assert (by_m != 0).all()
+
+
+def test_the_slstm_function_leaves_its_arguments_as_they_were():
+    """One row and one head, where a change of layout need not copy."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(1, 9, 12), (1, 12, 3), *[(1, 3)] * 4]
+    arguments = [torch.rand(shape, generator=generator) for shape in shapes]
+    kept = [part.clone() for part in arguments]
+    slstm_function(torch).apply(*arguments)
+    for part, before in zip(arguments, kept, strict=True):
         torch.testing.assert_close(part, before, rtol=0, atol=0)
 
 

@@ -1,7 +1,10 @@
 """The README says what is so: its map, its cells, its commands, its example of a cell."""
 
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -86,35 +89,57 @@ def parse(words):
     command.make_context("charlm", args, resilient_parsing=False)
 
 
-def test_the_example_of_a_cell_is_a_cell(charlm, corpus, tmp_path):
-    """One file, one line: the README's cell trains and samples, and the help names it."""
+REGISTER = """\
+from charlm import ops
+from charlm.cells import CELLS
+from charlm.cells.cell import Cell
+from charlm.cells.initial import Constant, Uniform
+
+
+{source}
+
+CELLS["decay"] = Decay()
+"""
+
+
+@pytest.fixture(scope="module")
+def with_decay(tmp_path_factory):
+    """Runs a Python module in a process in which the README's cell is in the registry."""
+    folder = tmp_path_factory.mktemp("decay")
     source = re.search(r"```python\n(class Decay.*?)```", README, re.DOTALL)[1]
-    program = tmp_path / "with_decay.py"
-    program.write_text(
-        "from charlm import ops\n"
-        "from charlm.cells import CELLS\n"
-        "from charlm.cells.cell import Cell\n"
-        "from charlm.cells.initial import Constant, Uniform\n\n\n"
-        f"{source}\n\n"
-        "CELLS['decay'] = Decay()\n"
-        "import sys\n"
-        "from charlm.cli import main\n"
-        "sys.exit(main())\n"
+    (folder / "decay_cell.py").write_text(REGISTER.format(source=source))
+    (folder / "decayed.py").write_text(
+        "import decay_cell, sys\nfrom charlm.cli import main\nsys.exit(main())\n"
     )
-    run = tmp_path / "run"
 
-    def with_decay(*args):
-        import subprocess
-        import sys
-
+    def run(module, *args):
         return subprocess.run(
-            [sys.executable, program, *map(str, args)], capture_output=True, timeout=120
+            [sys.executable, "-m", module, *map(str, args)],
+            capture_output=True,
+            cwd=ROOT,
+            env=os.environ | {"PYTHONPATH": str(folder)},
+            timeout=300,
         )
 
-    assert b"decay" in with_decay("train", "--help").stdout
-    train = with_decay("train", corpus, "-o", run, "--cell", "decay", "--steps", "5")
+    return run
+
+
+def test_the_example_of_a_cell_is_a_cell(with_decay, charlm, corpus, tmp_path):
+    """One file, one line: it is in the help, it trains and samples, and the zoo has it."""
+    run = tmp_path / "run"
+    assert b"decay" in with_decay("decayed", "train", "--help").stdout
+    train = with_decay("decayed", "train", corpus, "-o", run, "--cell", "decay", "--steps", "5")
     assert train.returncode == 0, train.stderr.decode()
-    assert with_decay("sample", run, "--length", "20").returncode == 0
+    assert with_decay("decayed", "sample", run, "--length", "20").returncode == 0
+    zoo = ("zoo", corpus, "--cell", "decay", "--budget", "1s", "--parameters", "3000")
+    assert b"decay" in with_decay("decayed", *zoo).stdout
     unknown = charlm("sample", run)
     assert unknown.returncode == 1
     assert b"no cell 'decay'" in unknown.stderr
+
+
+@pytest.mark.parametrize("laws", ["test_cells.py", "test_network.py"])
+def test_every_law_is_applied_to_the_example_of_a_cell(with_decay, laws):
+    done = with_decay("pytest", "-p", "decay_cell", f"tests/{laws}", "-k", "decay", "-v")
+    assert done.returncode == 0, done.stdout.decode()
+    assert int(re.search(r"(\d+) passed", done.stdout.decode())[1]) > 10

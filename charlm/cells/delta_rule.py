@@ -116,6 +116,5 @@ def _solve(torch: Any, scores: Array, sides: Array, upper: bool) -> tuple[Array,
     NOTE: a series in powers of A is no way: of one symbol over and over they explode.
     """
     L = scores.shape[-1] // 2
-    system = -scores[..., :L, :L]
-    solved = torch.linalg.solve_triangular(system, sides, upper=upper, unitriangular=True)
-    return solved.chunk(2, -1)
+    A = scores[..., :L, :L]
+    return torch.linalg.solve_triangular(-A, sides, upper=upper, unitriangular=True).chunk(2, -1)

@@ -75,19 +75,17 @@ class RWKV(Cell):
 
     def lend(self, xp: Any, w: Weights, x: Array, state: State) -> Array:
         x_before = state[0] if x.ndim == 2 else before(xp, x, state[0])
-        D, E = w["weight_o"].shape[0], x.shape[-1]
+        E = x.shape[-1]
         mixed = x + w["mix"][2 * E : 3 * E] * (x_before - x)
-        return mixed @ w["weight_rkv"][2 * D :].T
+        return mixed @ w["weight_v"].T
 
     def _read(
         self, xp: Any, w: Weights, mixed: Iterable[Array], first: Array | None
     ) -> tuple[Array, ...]:
         """r, log w, k, v, κ and −κ ⊙ a, each (R, H, N), and g (R, D), from rows x."""
-        D = w["weight_o"].shape[0]
-        H = heads(D)
+        H = heads(w["weight_o"].shape[0])
         x_r, x_k, x_v, x_w, x_a, x_g = mixed
-        weight = w["weight_rkv"]
-        r, k, v = x_r @ weight[:D].T, x_k @ weight[D : 2 * D].T, x_v @ weight[2 * D :].T
+        r, k, v = x_r @ w["weight_r"].T, x_k @ w["weight_k"].T, x_v @ w["weight_v"].T
         log_w = SLOPE * ops.sigmoid(xp, w["w0"] + xp.tanh(x_w @ w["w1"].T) @ w["w2"].T)
         a = split(ops.sigmoid(xp, w["a0"] + (x_a @ w["a1"].T) @ w["a2"].T), H)
         g = ops.sigmoid(xp, x_g @ w["g1"].T) @ w["g2"].T
@@ -114,5 +112,5 @@ class RWKV(Cell):
 
 def _parted(w: Weights, x: Array) -> tuple[Array, Array | None]:
     """x proper and v_first, which is there where something is lent."""
-    inputs = w["weight_rkv"].shape[1]
+    inputs = w["weight_r"].shape[1]
     return x[..., :inputs], x[..., inputs:] if "v0" in w else None

@@ -39,7 +39,9 @@ class RWKV4(Cell):
         inputs, width = place.inputs, place.width
         return {
             "mix": (3 * inputs,),
-            "weight_kvr": (3 * width, inputs),
+            "weight_k": (width, inputs),
+            "weight_v": (width, inputs),
+            "weight_r": (width, inputs),
             "decay": (width,),
             "bonus": (width,),
             "weight_o": (width, width),
@@ -60,7 +62,9 @@ class RWKV4(Cell):
                     Values(shares(E, 0.5 * rest)),
                 )
             ),
-            "weight_kvr": Stacked((zero, Orthogonal(max(1.0, D / E) ** 0.5), zero)),
+            "weight_k": zero,
+            "weight_v": Orthogonal(max(1.0, D / E) ** 0.5),
+            "weight_r": zero,
             "decay": Values(tuple(-5 + 8 * (i / max(D - 1, 1)) ** power for i in range(D))),
             "bonus": Values(tuple(math.log(0.3) + 0.5 * ((i + 1) % 3 - 1) for i in range(D))),
             "weight_o": zero,
@@ -97,5 +101,4 @@ class RWKV4(Cell):
     def _kvr(self, w: Weights, mixed: Iterable[Array]) -> tuple[Array, ...]:
         """The keys, values and receptances (R, D) of rows."""
         x_k, x_v, x_r = mixed
-        weight, D = w["weight_kvr"], w["decay"].shape[0]
-        return x_k @ weight[:D].T, x_v @ weight[D : 2 * D].T, x_r @ weight[2 * D :].T
+        return x_k @ w["weight_k"].T, x_v @ w["weight_v"].T, x_r @ w["weight_r"].T

@@ -21,7 +21,8 @@ def inputs(place: Place) -> int:
 def shapes(place: Place) -> dict[str, Shape]:
     """The weights' shapes; v0, v1 and v2 are there where something is lent."""
     D, E = place.width, inputs(place)
-    found: dict[str, Shape] = {"mix": (6 * E,), "weight_rkv": (3 * D, E), "weight_o": (D, D)}
+    found: dict[str, Shape] = {"mix": (6 * E,), "weight_o": (D, D)}
+    found |= dict.fromkeys(("weight_r", "weight_k", "weight_v"), (D, E))
     found |= dict.fromkeys(("k_k", "k_a", "r_k", "norm_scale", "norm_shift"), (D,))
     for name in "wagv" if place.lent else "wag":
         found |= {f"{name}1": (rank(name, D), E), f"{name}2": (D, rank(name, D))}
@@ -46,7 +47,9 @@ def initialisers(place: Place) -> dict[str, Initialiser]:
     both = list(zip(line, zigzag, strict=True))
     found: dict[str, Initialiser] = {
         "mix": Stacked(tuple(Values(shares(E, power * rest)) for power in POWERS)),
-        "weight_rkv": Stacked(tuple(Uniform(bound * E**-0.5) for bound in (0.5, 0.05, 0.5))),
+        "weight_r": Uniform(0.5 * E**-0.5),
+        "weight_k": Uniform(0.05 * E**-0.5),
+        "weight_v": Uniform(0.5 * E**-0.5),
         "weight_o": Constant(0.0),
         "k_k": Values(tuple(0.76 - 0.1 * x for x in line)),
         "k_a": Constant(1.02),

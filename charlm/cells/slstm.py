@@ -77,8 +77,7 @@ class SLSTM(Cell):
 
     def scan(self, torch: Any, w: Weights, x: Array, state: State) -> tuple[Array, State]:
         R, count = _by_head(w)
-        u = self.project(torch, w, x).to(state[0].dtype)
-        h, *last = slstm_function(torch).apply(u, R, *state)
+        h, *last = slstm_function(torch).apply(self.project(torch, w, x), R, *state)
         y = torch.nn.functional.layer_norm(split(h, count), (R.shape[-1],))
         return join(y) * w["scale"], (h[:, -1], *last)
 

@@ -17,7 +17,7 @@ import click
 from charlm import __version__
 from charlm.errors import CharlmError
 
-COMMANDS = ("corpus", "prep", "train", "sample", "info", "zoo")
+COMMANDS = ("corpus", "prep", "train", "sample", "fill", "info", "zoo")
 
 
 class Commands(click.Group):

@@ -58,8 +58,7 @@ def begin(
             listener.say(f"dropout {config.dropout:g}, as the text is short")
     # What is left open is written down as it was decided, for `info` and for good.
     if config.lr is None:
-        share = min(cell.habits.lr_share for cell in cells_named(network_config.cell))
-        config = replace(config, lr=share * optimizers.RATES[config.optimizer])
+        config = replace(config, lr=default_lr(network_config, config.optimizer))
     if config.budget is config.steps is config.epochs is None:
         config = replace(config, budget=DEFAULT_BUDGET_S)
     network = build(network_config, corpus.tokenizer.vocabulary)
@@ -149,6 +148,12 @@ def resume(
         # Reports made after the last save are made again.
         os.truncate(log, min(standing.log_bytes, log.stat().st_size))
     return Run(out, corpus, trainer, plan, standing, listener, started)
+
+
+def default_lr(config: NetworkConfig, optimizer: str) -> float:
+    """The peak learning rate of an optimiser for a network of these cells."""
+    share = min(cell.habits.lr_share for cell in cells_named(config.cell))
+    return share * optimizers.RATES[optimizer]
 
 
 def default_dropout(tokens: int) -> float:
