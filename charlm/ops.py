@@ -48,8 +48,10 @@ def layer_norm(xp: Any, x: Array, scale: Array, shift: Array, eps: float = 1e-5)
 
     Source: Ba, Kiros and Hinton 2016 (arXiv:1607.06450), eq. 4.
     """
-    centred = x - x.mean(axis=-1, keepdims=True)
-    variance = (centred * centred).mean(axis=-1, keepdims=True)
+    # Not `mean`, which takes numpy four times as long as `sum` on one row.
+    share = 1.0 / x.shape[-1]
+    centred = x - x.sum(axis=-1, keepdims=True) * share
+    variance = (centred * centred).sum(axis=-1, keepdims=True) * share
     return centred / xp.sqrt(variance + eps) * scale + shift
 
 
@@ -58,4 +60,5 @@ def rms_norm(xp: Any, x: Array, scale: Array) -> Array:
 
     Source: Zhang and Sennrich 2019 (arXiv:1910.07467), eq. 4.
     """
-    return x / xp.sqrt((x * x).mean(axis=-1, keepdims=True) + 1e-5) * scale
+    square = (x * x).sum(axis=-1, keepdims=True) * (1.0 / x.shape[-1])
+    return x / xp.sqrt(square + 1e-5) * scale

@@ -112,12 +112,12 @@ def naive_rwkv(w, x, first):
 
 
 def naive_channel_mix(w, x):
-    outputs, before = [], np.zeros(x.shape[1])
+    outputs, before, E = [], np.zeros(x.shape[1]), x.shape[1]
     for now in x:
-        k = w["weight_k"] @ (now + w["mix_k"] * (before - now))
+        k = w["weight_k"] @ (now + w["mix"][:E] * (before - now))
         y = w["weight_v"] @ (np.maximum(k, 0) ** 2)
         if "weight_r" in w:
-            y = y * sigmoid(w["weight_r"] @ (now + w["mix_r"] * (before - now)))
+            y = y * sigmoid(w["weight_r"] @ (now + w["mix"][E:] * (before - now)))
         outputs.append(y)
         before = now
     return np.array(outputs)
@@ -340,7 +340,7 @@ def authors_file(found, embedding, outer, head):
         flat[f"{b}att.r_k"] = w["r_k"].view(heads(D), -1)
         flat[f"{b}att.output.weight"] = w["weight_o"]
         flat[f"{b}att.ln_x.weight"], flat[f"{b}att.ln_x.bias"] = w["norm_scale"], w["norm_shift"]
-        flat[f"{b}ffn.x_k"] = mix["mix_k"].view(1, 1, D)
+        flat[f"{b}ffn.x_k"] = mix["mix"].view(1, 1, D)
         flat[f"{b}ffn.key.weight"] = mix["weight_k"]
         flat[f"{b}ffn.value.weight"] = mix["weight_v"]
     return flat
@@ -405,8 +405,8 @@ def twin():
             att.time_decay.copy_(w["decay"])
             att.time_first.copy_(w["bonus"])
             att.output.weight.copy_(w["weight_o"])
-            ffn.time_mix_key.copy_(1 - mix["mix_k"])
-            ffn.time_mix_receptance.copy_(1 - mix["mix_r"])
+            ffn.time_mix_key.copy_(1 - mix["mix"][:D])
+            ffn.time_mix_receptance.copy_(1 - mix["mix"][D:])
             for part in ("key", "value", "receptance"):
                 getattr(ffn, part).weight.copy_(mix[f"weight_{part[0]}"])
     return model, found

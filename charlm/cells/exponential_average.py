@@ -28,7 +28,9 @@ def weighted_average(
 def _function(torch: Any) -> Any:
     class WeightedAverage(torch.autograd.Function):
         @staticmethod
-        def forward(ctx, w, u, k, v, a, b, p):
+        def forward(
+            ctx: Any, w: Array, u: Array, k: Array, v: Array, a: Array, b: Array, p: Array
+        ) -> tuple[Array, ...]:
             B, T, D = k.shape
             exponents = k.new_empty(B, T + 1, D)
             exponents[:, 0] = p
@@ -53,7 +55,8 @@ def _function(torch: Any) -> Any:
             return y, *(last[:, -1].clone() for last in (sums[0], sums[1], exponents))
 
         @staticmethod
-        def backward(ctx, gy, ga, gb, gp):
+        @torch.autograd.function.once_differentiable
+        def backward(ctx: Any, gy: Array, ga: Array, gb: Array, gp: Array) -> tuple[Array, ...]:
             u, k, v, exponents, kept, added, sums, bottom, y = ctx.saved_tensors
             T = k.shape[1]
             past, present = _now(torch, u, k, exponents[:, :-1])
@@ -76,9 +79,10 @@ def _function(torch: Any) -> Any:
             g_p = (g[:, :, 0] * sums[:, :, 0]).sum(0)
             # The last exponent is k_s + (T - s) w for the step s that won last, or p + T w.
             g_last = gp - ga * sums[0, :, -1] - gb * sums[1, :, -1]
-            order = torch.arange(1, T + 1, device=k.device)[:, None]
+            order = torch.arange(1, T + 1, dtype=torch.int32, device=k.device)[:, None]
             won = torch.where(exponents[:, 1:] == k, order, 0).amax(1)
-            g_k.scatter_add_(1, (won - 1).clamp_(min=0)[:, None], (g_last * (won > 0))[:, None])
+            step = (won.long() - 1).clamp_(min=0)[:, None]
+            g_k.scatter_add_(1, step, (g_last * (won > 0))[:, None])
             g_w += (g_last * (T - won)).sum(0)
             g_p += g_last * (won == 0)
             return g_w, g_u.sum((0, 1)), g_k, g_v, g[0, :, 0], g[1, :, 0], g_p

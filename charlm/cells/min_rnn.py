@@ -59,10 +59,10 @@ class MinRNN(Cell):
 
 
 def spread(place: Place, sign: float = 1.0) -> Values:
-    """Biases of an update gate from 2 down to -4: the units' memories span 1 to 55 steps.
+    """Biases of an update gate from 1 down to -2: the units' memories span 1.4 to 8 steps.
 
-    About as many are of each order of magnitude, as for the gates of Tallec and Ollivier 2018
-    (arXiv:1804.11188), sec. 2.2.
+    A spread is what Tallec and Ollivier 2018 (arXiv:1804.11188) advise for gates. On tiny
+    Shakespeare one up to 55 steps learned less in the same time, and none at all about as much.
     """
     width = place.width
-    return Values(tuple(sign * (2.0 - 6.0 * k / max(width - 1, 1)) for k in range(width)))
+    return Values(tuple(sign * (1.0 - 3.0 * k / max(width - 1, 1)) for k in range(width)))

@@ -7,7 +7,7 @@ i / (f + i) also where both vanish. With e_t for what flows from h_t to h_{t−1
 
     e_t = a_t (dh_t + e_{t+1});  dk_t = e_t (h_t − h_{t−1});  dc_t = (dh_t + e_{t+1} − e_t) g'(c_t)
 
-Autograd of the same would keep twice as much, and took half as long again.
+Autograd of the same took a quarter longer (16 rows, 256 steps, width 256, on a CPU).
 """
 
 from functools import cache

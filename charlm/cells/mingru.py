@@ -2,7 +2,7 @@
 
     z = σ(W_z x + b_z);  h' = (1 − z) ⊙ h + z ⊙ g(W_h x + b_h);  y = h'        (g: min_rnn.py)
 
-Source: Feng et al. 2024 (arXiv:2410.01201), sec. 3.1 and app. B.2. The rows lie in the order z, h.
+Source: Feng et al. 2024 (arXiv:2410.01201), sec. 3.1 and app. B. The rows lie in the order z, h.
 """
 
 from typing import Any

@@ -3,8 +3,7 @@
     f = σ(W_f x + b_f);  i = σ(W_i x + b_i)
     h' = f / (f + i) ⊙ h + i / (f + i) ⊙ g(W_h x + b_h);  y = h'              (g: min_rnn.py)
 
-Source: Feng et al. 2024 (arXiv:2410.01201), sec. 3.2 and app. B.3. The rows lie in the order f, i,
-h.
+Source: Feng et al. 2024 (arXiv:2410.01201), sec. 3.2 and app. B. The rows lie in the order f, i, h.
 """
 
 from typing import Any

@@ -15,7 +15,7 @@ from typing import Any
 from charlm import ops
 from charlm.cells.cell import Cell, Habits, Place, Shape, State, Weights
 from charlm.cells.heads import heads, join, split
-from charlm.cells.initial import Constant, Initialiser, Normal, Stacked, Uniform, Values
+from charlm.cells.initial import Constant, Initialiser, Normal, Stacked, Uniform
 from charlm.cells.mlstm_chunks import EPSILON, LEAST_M, scan_chunks
 from charlm.ops import Array
 
@@ -23,8 +23,9 @@ from charlm.ops import Array
 class MLSTM(Cell):
     """The mLSTM cell. State: C (B, H, dk, dv), n (B, H, dk), m (B, H).
 
-    m begins at 0 like the rest. Nothing depends on it while C and n are 0: the stabiliser scales
-    both and the bound exp(−m), and h is their quotient.
+    m begins at 0 as in the authors' recurrent form, and a chunk takes it as it takes any other. It
+    may be anything while C and n are 0: it scales them and the bound exp(−m), and h is a quotient
+    of these, but for the 10⁻⁶.
     """
 
     habits = Habits(layers=2, norm="layer", residual=True, feed_forward=True, lr_share=0.5)
@@ -41,13 +42,16 @@ class MLSTM(Cell):
         }
 
     def initialisers(self, place: Place) -> dict[str, Initialiser]:
-        count, keys, values = _sizes(place)
+        _, keys, values = _sizes(place)
         uniform, zero = Uniform(place.width**-0.5), Constant(0.0)
-        spread = tuple(3.0 + 3.0 * k / max(count - 1, 1) for k in range(count))
         return {
             # Parts of as many rows as there are heads, the least that divides it all.
             "weight_x": Stacked((uniform,) * (2 * keys + 2 * values) + (zero, zero)),
-            "bias": Stacked((Normal(0.1), Values(spread))),
+            # Input gates as in the first paper's code: with the -10 of xLSTM 7B, tiny Shakespeare
+            # (2x128, 400 updates) took 3.09 bits a character instead of 3.00.
+            # The authors' forget gates begin at 3 to 6, for contexts of thousands; on those of 64
+            # that learned less in the same time.
+            "bias": Stacked((Normal(0.1), Constant(1.0))),
             "scale": Constant(1.0),
             "weight_out": uniform,
         }

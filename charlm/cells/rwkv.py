@@ -7,7 +7,7 @@
     y = W_o (g ⊙ (norm of each head(S_t r) + (Σ over the head r ⊙ k ⊙ r_k) v))
 
 x̃ is x after the token shift. v_first is the v of the lowest layer of the kind, which itself keeps
-its v as it is. Source: Peng et al. 2025 (arXiv:2503.14456), eq. 2-22; how it begins and ranks: the
+its v as it is. Source: Peng et al. 2025 (arXiv:2503.14456), sec. 4; how it begins and ranks: the
 authors' RWKV-v7/train_temp/src/model.py. The channel mixing is the feed-forward part.
 """
 
@@ -34,7 +34,7 @@ class RWKV(Cell):
     Where v_first is lent, the x before is without it.
     """
 
-    habits = Habits(layers=3, norm="layer", residual=True, feed_forward=True)
+    habits = Habits(layers=2, norm="layer", residual=True, feed_forward=True)
     fused = True
     precise = True
     feed_forward = ChannelMix(gated=False)
@@ -61,17 +61,15 @@ class RWKV(Cell):
         return self._say(xp, w, (S @ r[..., None])[..., 0], r, k, v, gate), (x, S)
 
     def scan(self, torch: Any, w: Weights, x: Array, state: State) -> tuple[Array, State]:
-        B, T, _ = x.shape
+        shape = x.shape[:2]
         x, first = _parted(w, x)
         mixed = shifted_rows(torch, x, state[0], w["mix"])
         first = None if first is None else first.flatten(0, 1)
         *inputs, gate = self._read(torch, w, mixed, first)
         r, _, k, v, *_ = inputs
-        o, S = delta_rule(torch, tuple(z.unflatten(0, (B, T)) for z in inputs), state[1])
-        return self._say(torch, w, o.flatten(0, 1), r, k, v, gate).unflatten(0, (B, T)), (
-            x[:, -1],
-            S,
-        )
+        o, S = delta_rule(torch, tuple(z.unflatten(0, shape) for z in inputs), state[1])
+        y = self._say(torch, w, o.flatten(0, 1), r, k, v, gate)
+        return y.unflatten(0, shape), (x[:, -1], S)
 
     def lend(self, xp: Any, w: Weights, x: Array, state: State) -> Array:
         x_before = state[0] if x.ndim == 2 else before(xp, x, state[0])
@@ -82,7 +80,7 @@ class RWKV(Cell):
     def _read(
         self, xp: Any, w: Weights, mixed: Iterable[Array], first: Array | None
     ) -> tuple[Array, ...]:
-        """r, log w, k, v, κ and −κ ⊙ a, each (R, H, N), and g (R, D), from rows x."""
+        """r, log w, k, v, κ and −κ ⊙ a (R, H, N), and g (R, D), from the six x̃ (R, inputs)."""
         H = heads(w["weight_o"].shape[0])
         x_r, x_k, x_v, x_w, x_a, x_g = mixed
         r, k, v = x_r @ w["weight_r"].T, x_k @ w["weight_k"].T, x_v @ w["weight_v"].T
@@ -92,7 +90,7 @@ class RWKV(Cell):
         if first is not None:
             v = v + (first - v) * ops.sigmoid(xp, w["v0"] + (x_v @ w["v1"].T) @ w["v2"].T)
         kappa = split(k * w["k_k"], H)
-        # 1e-24 is what keeps a zero from dividing by zero; no other number sees it.
+        # What is added is too small for any norm but 0, which must not divide.
         kappa = kappa / xp.sqrt((kappa * kappa).sum(axis=-1, keepdims=True) + 1e-24)
         r, log_w, k, v = split(r, H), split(log_w, H), split(k, H), split(v, H)
         k = k + k * (a - 1) * w["k_a"].reshape(H, -1)

@@ -5,8 +5,8 @@
     y = W_o (σ(r) ⊙ wkv),  w = −e^decay
 
 Source: Peng et al. 2023 (arXiv:2305.13048), eq. 11-17; the step with its exponent p, which cannot
-overflow: App. D; how it begins: the authors' RWKV-v4/src/model.py. This is the time mixing; the
-channel mixing, its feed-forward part, is in channel_mix.py.
+overflow: its appendix on time mixing as a recurrent cell; how it begins: the authors'
+RWKV-v4/src/model.py. The channel mixing is the feed-forward part.
 """
 
 import math
@@ -30,7 +30,7 @@ class RWKV4(Cell):
     The sums of the past are a e^p and b e^p.
     """
 
-    habits = Habits(layers=3, norm="layer", residual=True, feed_forward=True)
+    habits = Habits(layers=2, norm="layer", residual=True, feed_forward=True)
     fused = True
     precise = True
     feed_forward = ChannelMix(gated=True)

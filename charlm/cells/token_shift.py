@@ -2,7 +2,7 @@
 
     x̃ = x_t + m ⊙ (x_{t−1} − x_t)
 
-Source: Peng et al. 2025 (arXiv:2503.14456), eq. 3; in RWKV-4, Peng et al. 2023 (arXiv:2305.13048),
+Source: Peng et al. 2025 (arXiv:2503.14456), sec. 4; in RWKV-4, Peng et al. 2023 (arXiv:2305.13048),
 eq. 11-13, μ is 1 − m.
 """
 
