@@ -23,7 +23,8 @@ from charlm.sampling.generate import generate, read
 from charlm.sampling.processors import temperature
 
 CHARLM = str(Path(sys.executable).parent / "charlm")
-BUDGET_S, GAPS, BEFORE, AFTER, TEMPERATURE = 120, 400, 200, 100, 0.5
+BUDGET_S, GAPS, BEFORE, AFTER = 120, 400, 200, 100
+TEMPERATURE, TRIES = 0.7, 32  # as `charlm fill` has them
 LENGTHS = (1, 2, 3, 4, 5, 6)
 
 
@@ -54,7 +55,7 @@ def restored_by_filling(path: Path, found: list[tuple[np.ndarray, ...]]) -> floa
     right = 0
     for i, (before, gap, after) in enumerate(found):
         text = Gapped([before, after], [[]])
-        (drawn,) = next(filler.fill(text, [[len(gap)]], seed=(1, i)))
+        (drawn,) = next(filler.fill(text, [[len(gap)]], seed=(1, i), tries=TRIES))
         right += int((np.array(drawn.ids) == gap).sum())
     return right / sum(len(gap) for _, gap, _ in found)
 

@@ -10,7 +10,7 @@ from bench.measure import figure, tiny_shakespeare
 
 CHARLM = str(Path(sys.executable).parent / "charlm")
 BUDGET_S = 120
-FREE = ("rnn", "rnn-relu", "jordan")  # of which nothing is asked
+FREE = ("rnn", "jordan")  # of which nothing is asked
 
 
 def main() -> None:
@@ -23,6 +23,8 @@ def main() -> None:
         with subprocess.Popen(zoo, stdout=subprocess.PIPE, text=True) as process:
             for line in process.stdout:
                 row = json.loads(line)
+                if row["error"]:
+                    raise SystemExit(f"{row['cell']}: {row['error']}")
                 shape = f"{row['layers']}x{row['width']}, {row['parameters']:,} parameters"
                 how = f"{shape}, {row['train_chars_per_s']:,.0f} chars/s in training,"
                 how += f" {row['sample_chars_per_s']:,.0f} in sampling"

@@ -180,7 +180,10 @@ class TrainingConfig(Knobs):
     batch: int = knob(16, "Rows read side by side in one update.", low=1)
     context: int = knob(64, "Time steps per update; the state is carried on.", low=1)
     lr: float | None = knob(
-        None, "Peak learning rate (adamw, adam, muon: 0.008; rmsprop: 0.002; sgd: 2).", above=0
+        None,
+        "Peak learning rate (adamw, adam, muon: 0.008; rmsprop: 0.002; sgd: 2; and half of it for"
+        " minGRU, minLSTM and xLSTM).",
+        above=0,
     )
     schedule: str = knob("linear", "How the learning rate falls to its end.", choices=SCHEDULES)
     warmup: float = knob(0.02, "Fraction of the run in which the rate rises.", low=0, high=1)

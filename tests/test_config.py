@@ -7,7 +7,7 @@ import click
 import pytest
 
 from charlm.cells import CELLS
-from charlm.cli.options import Duration, knob_options, take
+from charlm.cli.options import CellNames, Duration, knob_options, take
 from charlm.config import NetworkConfig, PrepConfig, SamplingConfig, TrainingConfig
 from charlm.errors import ConfigError
 
@@ -79,7 +79,7 @@ def test_every_knob_is_an_option_with_the_same_default(group):
     found = {}
 
     @click.command()
-    @knob_options(group, choices={"cell": list(CELLS)} if group is NetworkConfig else {})
+    @knob_options(group, types={"cell": CellNames(list(CELLS))} if group is NetworkConfig else {})
     def command(**values):
         found.update(values)
 

@@ -21,7 +21,7 @@ def section(name):
     return re.search(rf"<!-- {name} -->\n(.*?)<!-- /{name} -->", README, re.DOTALL)[1]
 
 
-@pytest.mark.parametrize("name", ["example", "results", "map"])
+@pytest.mark.parametrize("name", ["example", "results", "map", "zoo"])
 def test_the_readme_has_its_sections(name):
     assert len(section(name).split()) > 50
 
@@ -39,6 +39,11 @@ def test_the_map_names_every_room_and_nothing_else():
 def test_the_table_of_cells_is_the_registry():
     named = re.findall(r"^\| `([a-z][\w-]*)` \|", README.split("### The cells")[1], re.MULTILINE)
     assert named[: len(CELLS)] == list(CELLS)
+
+
+def test_the_zoos_table_has_every_cell():
+    rows = re.findall(r"^([a-z][\w-]*)  +\d+x\d+ ", section("zoo"), re.MULTILINE)
+    assert rows == list(CELLS)
 
 
 def test_the_table_of_commands_has_every_command():

@@ -23,13 +23,15 @@ ROOMS = {
     "cells": set(),
     "network": set(),
     "model_file": {"numpy", "safetensors"},
-    "sampling": {"numpy", "torch"},
+    "sampling": {"numpy", "torch", "threadpoolctl"},
     "score": {"numpy"},
     "training": {"numpy", "torch", "safetensors"},
     "zoo": {"numpy", "torch"},
     "cli": {"numpy", "click", "tqdm"},
 }
-OUR_PACKAGES = {"numpy", "torch", "tokenizers", "safetensors", "click", "tqdm", "pooch"}
+OUR_PACKAGES = {
+    "numpy", "torch", "tokenizers", "safetensors", "click", "tqdm", "pooch", "threadpoolctl",
+}  # fmt: skip
 
 
 def files():

@@ -56,11 +56,10 @@ class Lengths(click.ParamType):
 class FillConfig(SamplingConfig):
     """How gaps are filled: drawn as samples are, with less risk and in lengths of their own."""
 
-    # Of the characters of 500 held-out gaps of 1 to 12 in tiny Shakespeare a gru 1x192 restored
-    # 16.2 % at 0, 16.4 % at 0.5, 15.9 % at 0.7 and 14.2 % at 1; of gaps of 1 to 3, 38.6 % at 0,
-    # 37.8 % at 0.5 and 33.2 % at 1.
+    # Of the characters of held-out gaps of 3 in tiny Shakespeare an lstm 1x232 restored 54 % by one
+    # draw at 0.5, and 69 % by the best of 16 draws at 0.7 or at 1.
     temperature: float = knob(
-        0.5, "Below 1 safer, above 1 wilder; 0 is the same as --greedy.", low=0
+        0.7, "Below 1 safer, above 1 wilder; 0 is the same as --greedy.", low=0
     )
     length: str = knob(
         "1-12",
@@ -69,6 +68,9 @@ class FillConfig(SamplingConfig):
         " a character, or a byte, word or byte pair where the model is of these.",
     )
     samples: int = knob(1, "How many fillings to make.", low=1, short="-n")
+    tries: int = knob(
+        32, "Draw each gap so often, and keep what reads best with the text after it.", low=1
+    )
     passes: int = knob(
         2, "How often several gaps are filled again, each given the others as they are.", low=0
     )
@@ -145,6 +147,7 @@ def command(model: Path, file: Path, gap: str, unknown: str, as_json: bool, **va
                 samples=config.samples,
                 seed=[seed, number],
                 passes=config.passes,
+                tries=config.tries,
             )
         for filling, gaps in zip(fillings, drawn, strict=True):
             filling.add(pieces, reader.texts(pieces, gaps), last + end)

@@ -3,11 +3,11 @@
 A left stack reads the text before a place from left to right, a right stack the text after it from
 right to left, and both outputs are merged:
 
-    logits = head(norm(tanh(W_l l + W_r r + d_k)))
+    logits = head(norm(tanh(W_l l + W_r (r ⊙ g_k) + d_k)))
 
 The right stack may leave out some symbols next to the place: r has read what begins k places on,
-and d_k says so. A gap of n symbols is then filled from left to right, its i-th symbol with k = n -
-i, and no symbol is ever predicted from itself. d_0 is for nothing being known to the right.
+which g_k and d_k tell. A gap of n symbols is then filled from left to right, its i-th symbol with k = n -
+i, and no symbol is ever predicted from itself. k = 0 is for nothing being known to the right.
 
 Source: Schuster and Paliwal 1997, "Bidirectional recurrent neural networks".
 """
@@ -25,7 +25,7 @@ from charlm.network.network import Network
 from charlm.network.stack import Found, Scan, Stack, Weights, norm_weights, under
 from charlm.ops import Array
 
-DISTANCES = 32  # farther is all the same
+DISTANCES = 16  # farther is all the same
 
 
 @dataclass(frozen=True)
@@ -87,10 +87,11 @@ class Bidirectional(Network):
         `distances` (...) says how many places on the right stack's reading begins; 0 is for
         nothing known there, and leaves `right` out.
         """
-        x = left @ w["merge"]["left"].T
-        x = x + (right @ w["merge"]["right"].T) * (distances > 0)[..., None]
+        merge, known = w["merge"], (distances > 0)[..., None]
         distances = xp.clip(distances, 0, DISTANCES)
-        return self._logits(xp, w, x + ops.lookup(xp, w["merge"]["distance"], distances))
+        right = right * ops.lookup(xp, merge["gate"], distances) * known
+        x = left @ merge["left"].T + right @ merge["right"].T
+        return self._logits(xp, w, x + ops.lookup(xp, merge["distance"], distances))
 
     def _head(self, xp: Any, w: Weights, x: Array) -> Array:
         return self._logits(xp, w, x @ w["merge"]["left"].T + w["merge"]["distance"][0])
@@ -106,6 +107,7 @@ class Bidirectional(Network):
             **self.right.weights(),
             "merge.left": ((D, D), Uniform(D**-0.5)),
             "merge.right": ((D, D), Uniform(D**-0.5)),
+            "merge.gate": ((DISTANCES + 1, D), Constant(1.0)),
             "merge.distance": ((DISTANCES + 1, D), Constant(0.0)),
             **norm_weights(self.config.norm, "norm.", D),
             "head.weight": ((V, D), Uniform(D**-0.5)),

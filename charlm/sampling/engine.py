@@ -1,17 +1,23 @@
 """What steps a network: numpy on the CPU, or torch on another device; one interface.
 
-Ids and logits are numpy arrays in both. A state is the network's: per layer a tuple of arrays
+Ids and logits are numpy arrays in both. A state is the network's: per part a tuple of arrays
 (B, ...) of the engine's own kind, to be handed back as it came.
 """
 
+import os
 from typing import Any, Protocol
 
 import numpy as np
+import threadpoolctl
 
 from charlm.errors import ConfigError
 from charlm.network import Network
 
 State = tuple[tuple[Any, ...], ...]
+
+# A product of one row and a matrix smaller than this takes numpy's BLAS less time than waking a
+# second thread for it, and far less where another process has the core.
+THREADED_BYTES = 1_500_000
 
 
 class Engine(Protocol):
@@ -35,6 +41,10 @@ class NumpyEngine:
         self.start = network.start
         self.vocabulary = network.vocabulary
         self._w = network.with_table(np, network.arrange(weights))
+        small = max(weight.nbytes for weight in weights.values()) < THREADED_BYTES
+        # For the whole process, but only numpy's BLAS: torch has one of its own.
+        pools = threadpoolctl.ThreadpoolController().select(internal_api="openblas")
+        pools.limit(limits=1 if small else os.cpu_count())
 
     def initial_state(self, batch: int) -> State:
         """The state of `batch` rows before anything was read."""

@@ -89,19 +89,21 @@ class Filler:
         samples: int = 1,
         seed: Sequence[int] = (0,),
         passes: int = 0,
+        tries: int = 1,
     ) -> Iterator[list[Drawn]]:
         """What fills each gap of `text`, `samples` times; gap g has one of `lengths[g]` symbols.
 
-        Several lengths are all tried, and the one is kept whose draw reads best from left to right
-        together with the FOLLOWING known symbols after the gap, which are the same for all. Where
+        Each length is drawn `tries` times, and of all draws the one is kept that reads best from
+        left to right together with the FOLLOWING known symbols, which are the same for all. Where
         none follow, nothing tells where the gap ends, and it has the last of its lengths.
 
-        Every draw has a generator made from `seed`, its sample, pass, gap and length. Law: what is
+        Every draw has a generator made from `seed`, its sample, pass, gap, length and try. Law: what is
         drawn for one of them does not depend on which others there are.
         """
         for first in range(0, samples, BATCH):
             part = range(first, min(first + BATCH, samples))
-            yield from map(list, zip(*self._gaps(text, lengths, part, seed, passes), strict=True))
+            gaps = self._gaps(text, lengths, part, seed, passes, 1 if self._greedy else tries)
+            yield from map(list, zip(*gaps, strict=True))
 
     def _gaps(
         self,
@@ -110,6 +112,7 @@ class Filler:
         samples: range,
         seed: Sequence[int],
         passes: int,
+        tries: int,
     ) -> list[list[Drawn]]:
         """For each gap what fills it in each sample (B)."""
         gaps: list[list[Drawn]] = []
@@ -127,7 +130,7 @@ class Filler:
                     tried = [[len(drawn.ids)] for drawn in gaps[g]]
                 place = _Place(left, right, text.not_first[g])
                 keys = [[*seed, sample, turn, g] for sample in samples]
-                gaps[g] = self._best(place, tried, keys, following)
+                gaps[g] = self._best(place, tried, keys, following, tries)
                 left = self._left.read_rows(left, _padded([drawn.ids for drawn in gaps[g]]))
         return gaps
 
@@ -153,19 +156,25 @@ class Filler:
         tried: list[Sequence[int]],
         keys: list[list[int]],
         following: list[int],
+        tries: int,
     ) -> list[Drawn]:
-        """For each sample the gap at `place`, of the length that reads best of those `tried`."""
-        rows = [(sample, length) for sample, lengths in enumerate(tried) for length in lengths]
+        """For each sample the draw at `place` that reads best, of the lengths `tried`."""
+        rows = [
+            (sample, length, turn)
+            for sample, lengths in enumerate(tried)
+            for length in lengths
+            for turn in range(tries)
+        ]
         best: dict[int, tuple[float, Drawn]] = {}
         for begin in range(0, len(rows), BATCH):
             part = rows[begin : begin + BATCH]
-            seen = place.rows([sample for sample, _ in part])
-            draws = [np.random.default_rng([*keys[sample], length]) for sample, length in part]
-            found = self._draw(seen, np.array([length for _, length in part]), draws)
+            seen = place.rows([sample for sample, _, _ in part])
+            draws = [np.random.default_rng([*keys[sample], *key]) for sample, *key in part]
+            found = self._draw(seen, np.array([length for _, length, _ in part]), draws)
             nats = np.zeros(len(part))
             if len(rows) > len(tried):
                 nats = self._nats(seen.left, _padded([[*drawn.ids, *following] for drawn in found]))
-            for (sample, _), drawn, cost in zip(part, found, nats, strict=True):
+            for (sample, *_), drawn, cost in zip(part, found, nats, strict=True):
                 if sample not in best or cost < best[sample][0]:
                     best[sample] = cost, drawn
         return [drawn for _, drawn in best.values()]

@@ -16,6 +16,7 @@ from charlm.config import NetworkConfig, TrainingConfig
 from charlm.corpus import Corpus
 from charlm.errors import ConfigError, DataError
 from charlm.network import Network, build
+from charlm.network.bidirectional import DISTANCES
 from charlm.training import checkpoint, optimizers
 from charlm.training.initialise import initial_weights
 from charlm.training.plan import BudgetPlan, Plan, StepPlan
@@ -196,7 +197,7 @@ def _streams(corpus: Corpus, network: Network, config: TrainingConfig) -> Stream
         context=config.context,
         seed=config.seed or 0,
         # The last place of a context, too, sees some text after it.
-        ahead=config.context if network.config.bidirectional else 0,
+        ahead=max(config.context, DISTANCES) if network.config.bidirectional else 0,
     )
 
 

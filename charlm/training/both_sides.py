@@ -6,10 +6,11 @@ import torch
 from charlm.network.bidirectional import DISTANCES, After
 from charlm.training.streams import Batch
 
-# In training most places know all of the text after them, as when it is scored; at others some of
-# it is missing, as in a gap, or all of it.
-NEXT_SHARE = 0.6
-NOTHING_SHARE = 0.05
+# In training half of the places know all of the text after them, as when it is scored; at others
+# some of it is missing, as in a gap, mostly a short one, or all of it.
+NEXT_SHARE = 0.5
+NOTHING_SHARE = 0.15
+SHORTER = 0.8  # a gap longer by one symbol is so much as frequent
 
 
 def after(
@@ -34,7 +35,7 @@ def after(
 
 def draw_distances(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
     """How far on the known text begins, for each place of a batch in training."""
-    farther = rng.integers(2, DISTANCES + 1, shape)
+    farther = np.minimum(1 + rng.geometric(1 - SHORTER, shape), DISTANCES)
     kind = rng.random(shape)
     found = np.where(kind < NEXT_SHARE, 1, farther)
     return np.where(kind > 1 - NOTHING_SHARE, 0, found)

@@ -65,7 +65,8 @@ class Trainer:
         with self._autocast:
             loss, state = self._loss(inputs, targets, state, self._after(batch))
         loss.backward()
-        self.state = tuple(tuple(part.detach() for part in layer) for layer in state)
+        # clone: a part may be a view of a whole context, or two of them of one
+        self.state = tuple(tuple(part.detach().clone() for part in layer) for layer in state)
         clip = self.config.clip or float("inf")
         norm = torch.nn.utils.clip_grad_norm_(self.weights.values(), clip)
         share = schedules.share(self.config.schedule, progress, self.config.warmup)
