@@ -2,7 +2,7 @@
 
 Bits per character over the whole validation split, and how many characters each restores of a fixed
 set of gaps of known length in it: the one as `charlm fill` does, the other as `charlm sample` goes
-on with the text before the gap, both with the same temperature.
+on with the text before the gap, both with one temperature and then with another.
 """
 
 import subprocess
@@ -24,7 +24,7 @@ from charlm.sampling.processors import temperature
 
 CHARLM = str(Path(sys.executable).parent / "charlm")
 BUDGET_S, GAPS, BEFORE, AFTER = 120, 400, 200, 100
-TEMPERATURE, TRIES = 0.7, 32  # as `charlm fill` has them
+TEMPERATURES, TRIES = (1.0, 0.7), 32  # as `charlm sample` and `charlm fill` have them
 LENGTHS = (1, 2, 3, 4, 5, 6)
 
 
@@ -48,10 +48,10 @@ def gaps(ids: np.ndarray) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     return [(ids[b - BEFORE : b], ids[b:e], ids[e : e + AFTER]) for b, e in edges]
 
 
-def restored_by_filling(path: Path, found: list[tuple[np.ndarray, ...]]) -> float:
+def restored_by_filling(path: Path, found: list[tuple[np.ndarray, ...]], warmth: float) -> float:
     """The share of deleted characters that come back right."""
     model = model_file.load(path)
-    filler = Filler(model.network, model.weights, processors=[temperature(TEMPERATURE)])
+    filler = Filler(model.network, model.weights, processors=[temperature(warmth)])
     right = 0
     for i, (before, gap, after) in enumerate(found):
         text = Gapped([before, after], [[]])
@@ -60,7 +60,7 @@ def restored_by_filling(path: Path, found: list[tuple[np.ndarray, ...]]) -> floa
     return right / sum(len(gap) for _, gap, _ in found)
 
 
-def restored_by_sampling(path: Path, found: list[tuple[np.ndarray, ...]]) -> float:
+def restored_by_sampling(path: Path, found: list[tuple[np.ndarray, ...]], warmth: float) -> float:
     """The same for a model that goes on from what stands before."""
     model = model_file.load(path)
     engine = NumpyEngine(model.network, model.weights)
@@ -79,7 +79,7 @@ def restored_by_sampling(path: Path, found: list[tuple[np.ndarray, ...]]) -> flo
             state,
             rows=[i],
             seed=1,
-            processors=[temperature(TEMPERATURE)],
+            processors=[temperature(warmth)],
             greedy=False,
             listen=listen,
         )
@@ -99,7 +99,7 @@ def main() -> None:
             "left to right": [],
             "bidirectional": ["--bidirectional", "--width", str(width)],
         }
-        bits, restored = {}, {}
+        restored = {}
         found = gaps(corpus.ids("val").astype(np.int64))
         for way, options in ways.items():
             run = Path(folder) / way
@@ -107,15 +107,19 @@ def main() -> None:
             train += ["--budget", f"{BUDGET_S}s"]
             subprocess.run(train, check=True, capture_output=True)
             model = model_file.load(run)
-            bits[way] = model.history["val_bits_per_char"]
-            restore = restored_by_filling if options else restored_by_sampling
-            restored[way] = restore(run, found)
+            bits = model.history["val_bits_per_char"]
             how = f"lstm 1x{model.network.config.width}, {model.network.parameters():,} parameters"
-            figure(f"{way}: held-out text", bits[way], "bits/char", how=f"{how}, {BUDGET_S} s")
-            how = f"{GAPS} gaps of {LENGTHS[0]} to {LENGTHS[-1]}, temperature {TEMPERATURE}"
-            figure(f"{way}: characters restored", 100 * restored[way], "%", how=how)
-        ratio = restored["bidirectional"] / restored["left to right"]
-        figure("filling to sampling, characters restored", ratio, "x", target="≥ 2")
+            figure(f"{way}: held-out text", bits, "bits/char", how=f"{how}, {BUDGET_S} s")
+            restore = restored_by_filling if options else restored_by_sampling
+            for warmth in TEMPERATURES:
+                restored[way, warmth] = restore(run, found, warmth)
+                how = f"{GAPS} gaps of {LENGTHS[0]} to {LENGTHS[-1]}, temperature {warmth}"
+                share = 100 * restored[way, warmth]
+                figure(f"{way}: characters restored", share, "%", how=how)
+        for warmth in TEMPERATURES:
+            ratio = restored["bidirectional", warmth] / restored["left to right", warmth]
+            how = f"temperature {warmth}"
+            figure("filling to sampling, characters restored", ratio, "x", target="≥ 2", how=how)
 
 
 if __name__ == "__main__":

@@ -17,9 +17,9 @@ from charlm.training.trainer import Trainer
 
 # The `markov` corpus is a chain of this kind over 27 symbols; `python -m bench learning` trains
 # every cell on it, for a minute each.
-CHAIN = Chain(order=2, symbols="\nabcdef", length=200_000, seed=1)
+CHAIN = Chain(order=2, symbols="\nabcdef", length=450_000, seed=1)
 HELD_OUT = 20_000
-STEPS, BATCH, CONTEXT = 300, 16, 64
+STEPS, BATCH, CONTEXT = 400, 16, 64
 
 
 def test_the_chain_is_of_the_kind_of_the_corpus():

@@ -6,8 +6,8 @@ right to left, and both outputs are merged:
     logits = head(norm(tanh(W_l l + W_r (r ⊙ g_k) + d_k)))
 
 The right stack may leave out some symbols next to the place: r has read what begins k places on,
-which g_k and d_k tell. A gap of n symbols is then filled from left to right, its i-th symbol with k = n -
-i, and no symbol is ever predicted from itself. k = 0 is for nothing being known to the right.
+which g_k and d_k tell. So a gap of n symbols is filled from left to right, its i-th symbol with
+k = n - i, and no symbol is ever predicted from itself. k = 0 is for nothing being known there.
 
 Source: Schuster and Paliwal 1997, "Bidirectional recurrent neural networks".
 """

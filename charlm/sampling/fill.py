@@ -97,8 +97,8 @@ class Filler:
         left to right together with the FOLLOWING known symbols, which are the same for all. Where
         none follow, nothing tells where the gap ends, and it has the last of its lengths.
 
-        Every draw has a generator made from `seed`, its sample, pass, gap, length and try. Law: what is
-        drawn for one of them does not depend on which others there are.
+        Every draw has a generator made from `seed`, its sample, pass, gap, length and try. Law:
+        what is drawn for one of them does not depend on which others there are.
         """
         for first in range(0, samples, BATCH):
             part = range(first, min(first + BATCH, samples))
