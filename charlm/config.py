@@ -157,6 +157,14 @@ class NetworkConfig(Knobs):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        cells = self.cell.count(",") + 1
+        if self.layers is not None and self.layers % cells:
+            raise ConfigError(
+                f"layers is {self.layers}, and cell names {cells} ({self.cell}), which are repeated"
+                " from the bottom up; make layers a multiple of that, or leave it out."
+            )
+        if self.bidirectional and self.tied:
+            raise ConfigError("tied is not for a bidirectional network; leave it out.")
         if self.tied and self.embedding not in (None, self.width):
             raise ConfigError(
                 f"tied shares the embedding (width {self.embedding}) with the head (width"

@@ -9,7 +9,7 @@ import torch
 
 from charlm.cells import CELLS
 from charlm.config import OPTIMIZERS, PRECISIONS, NetworkConfig, TrainingConfig
-from charlm.network import Network, build
+from charlm.network import build
 from charlm.training import both_sides, optimizers
 from charlm.training.initialise import initial_weights
 from charlm.training.streams import ContiguousStreams, RecordStreams
@@ -19,10 +19,10 @@ V = 5
 IDS = np.tile([0, 1, 2, 3, 1, 4], 300)
 
 
-def trainer(*, cell="lstm", records=False, layers=1, **settings):
+def trainer(*, cell="lstm", records=False, layers=1, options=None, **settings):
     config = TrainingConfig(**{"seed": 1, "batch": 4, "context": 8, "lr": 1e-2} | settings)
-    network = Network(NetworkConfig(cell=cell, width=16, layers=layers), V)
-    common = {"rows": config.batch, "context": config.context, "start": V, "seed": 1}
+    network = build(NetworkConfig(cell=cell, width=16, layers=layers, **(options or {})), V)
+    common = {"rows": config.batch, "context": config.context, "start": V, "seed": 1, "ahead": 8}
     streams = (
         RecordStreams(IDS, boundary=4, **common) if records else ContiguousStreams(IDS, **common)
     )
@@ -64,6 +64,27 @@ def test_stopped_and_resumed_equals_uninterrupted(optimizer, records):
     run(second, 3)  # whatever it did before must be forgotten
     second.load_state_dict(*saved)
     assert run(second, 23) == losses[37:]
+    equal(whole, second)
+
+
+@pytest.mark.parametrize(
+    ("cell", "options"),
+    [
+        *[(cell, {}) for cell in CELLS],
+        (",".join(CELLS), {}),
+        ("gru", {"feed_forward": True, "attention": True, "memory": 5}),
+        ("gru", {"bidirectional": True, "feed_forward": True}),
+    ],
+)
+def test_every_network_stopped_and_resumed_equals_uninterrupted(cell, options):
+    """Parts without a state, memories and what is lent are all where they were."""
+    settings = {"cell": cell, "options": options, "layers": None, "dropout": 0.2}
+    whole = trainer(**settings)
+    losses = run(whole, 12)
+    first, second = trainer(**settings), trainer(**settings)
+    run(first, 7)
+    second.load_state_dict(*first.state_dict())
+    assert run(second, 5) == losses[7:]
     equal(whole, second)
 
 

@@ -8,8 +8,5 @@ __all__ = ["Bidirectional", "Network", "build"]
 
 
 def build(config: NetworkConfig, vocabulary: int) -> Network | Bidirectional:
-    """The network that `config` describes over ids 0..vocabulary-1.
-
-    Raises ConfigError where its parts do not go together.
-    """
+    """The network that `config` describes over ids 0..vocabulary-1."""
     return (Bidirectional if config.bidirectional else Network)(config, vocabulary)

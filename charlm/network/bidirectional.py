@@ -20,7 +20,6 @@ from charlm import ops
 from charlm.cells.cell import Cell, State
 from charlm.cells.initial import Constant, Normal, Uniform
 from charlm.config import NetworkConfig
-from charlm.errors import ConfigError
 from charlm.network.network import Network
 from charlm.network.stack import Found, Scan, Stack, Weights, norm_weights, under
 from charlm.ops import Array
@@ -46,8 +45,6 @@ class Bidirectional(Network):
 
     def __init__(self, config: NetworkConfig, vocabulary: int) -> None:
         super().__init__(config, vocabulary)
-        if config.tied:
-            raise ConfigError("tied is not for a bidirectional network; leave it out.")
         self.stack = Stack(self.config, "left.")
         self.right = Stack(self.config, "right.")
 

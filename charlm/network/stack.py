@@ -16,7 +16,6 @@ from charlm.cells.cell import Cell, Place, Shape, State
 from charlm.cells.feed_forward import FeedForward
 from charlm.cells.initial import Constant, Initialiser
 from charlm.config import NetworkConfig
-from charlm.errors import ConfigError
 from charlm.ops import Array
 
 # Characters need few dimensions, and the first layer's product is the cheaper for it: on tiny
@@ -29,20 +28,12 @@ Scan = Callable[..., tuple[Array, State]]
 
 
 def settled(config: NetworkConfig) -> NetworkConfig:
-    """`config` with nothing left open: what was not said is as its cells want it.
-
-    Raises ConfigError where the layers are not a multiple of the cells named.
-    """
+    """`config` with nothing left open: what was not said is as its cells want it."""
     cells = cells_named(config.cell)
     habits = [cell.habits for cell in cells]
     layers = config.layers or max(len(cells), *(habit.layers for habit in habits))
     if config.layers is None:
         layers = -(-layers // len(cells)) * len(cells)
-    if layers % len(cells):
-        raise ConfigError(
-            f"layers is {layers}, and cell names {len(cells)} ({config.cell}), which are repeated"
-            " from the bottom up; make layers a multiple of that, or leave it out."
-        )
     norms = [habit.norm for habit in habits if habit.norm != "none"]
     residual = _first(config.residual, any(habit.residual for habit in habits))
     full = config.tied or residual

@@ -62,6 +62,8 @@ def begin(
         config = replace(config, lr=default_lr(network_config, config.optimizer))
     if config.budget is config.steps is config.epochs is None:
         config = replace(config, budget=DEFAULT_BUDGET_S)
+    if network_config.bidirectional and config.peek:
+        raise ConfigError("a bidirectional network writes no text to peek at; leave --peek out.")
     network = build(network_config, corpus.tokenizer.vocabulary)
     streams = _streams(corpus, network, config)
     device = choose_device(config, listener)
