@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from charlm.sampling.fill import Drawn, Gapped
 
 LONGEST = 10_000  # symbols in a gap; beyond it a length is a slip of the finger
+TRIES = 32  # draws of a gap, of which the best is kept
 
 
 class Lengths(click.ParamType):
@@ -68,8 +69,11 @@ class FillConfig(SamplingConfig):
         " a character, or a byte, word or byte pair where the model is of these.",
     )
     samples: int = knob(1, "How many fillings to make.", low=1, short="-n")
-    tries: int = knob(
-        32, "Draw each gap so often, and keep what reads best with the text after it.", low=1
+    tries: int | None = knob(
+        None,
+        "Draw each gap so often, and keep what reads best with the text after it (default: 32, or"
+        " 1 with -n, so that the fillings differ).",
+        low=1,
     )
     passes: int = knob(
         2, "How often several gaps are filled again, each given the others as they are.", low=0
@@ -147,7 +151,7 @@ def command(model: Path, file: Path, gap: str, unknown: str, as_json: bool, **va
                 samples=config.samples,
                 seed=[seed, number],
                 passes=config.passes,
-                tries=config.tries,
+                tries=config.tries or (TRIES if config.samples == 1 else 1),
             )
         for filling, gaps in zip(fillings, drawn, strict=True):
             filling.add(pieces, reader.texts(pieces, gaps), last + end)
