@@ -47,7 +47,7 @@ class Training:
         for part in filter(None, (cell, feed)):
             begin = part.initialisers(place)
             w = {n: draw(begin[n], s, generator) for n, s in part.shapes(place).items()}
-            # Matrices of zeros would let a product be skipped by nobody, but hide denormals.
+            # Zeros would make all that follows them zero, too.
             w = {n: v if v.any() else v + 0.02 for n, v in w.items()}
             state = part.initial_state(torch, place, BATCH, self.x)
             self.parts.append((part, {n: v.requires_grad_() for n, v in w.items()}, state))

@@ -27,7 +27,8 @@ def place_of(cell, layer):
     """The first of two layers, under which lies a narrow embedding, or the second."""
     if isinstance(cell, Attention):
         return Place(D, D, layer, 2)
-    return Place(E, D, 0, 2) if layer == 0 else Place(D + D * cell.lends, D, 1, 2, cell.lends)
+    lent = cell.lend is not None
+    return Place(E, D, 0, 2) if layer == 0 else Place(D + D * lent, D, 1, 2, lent)
 
 
 def make(name, layer=0, dtype=torch.float32):

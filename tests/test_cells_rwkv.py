@@ -280,7 +280,7 @@ def blocks(name, D, layers):
     generator = torch.Generator().manual_seed(3)
     cell, found = CELLS[name], []
     for layer in range(layers):
-        lent = layer > 0 and cell.lends
+        lent = layer > 0 and cell.lend is not None
         place = Place(D + D * lent, D, layer, layers, lent)
         inner = Place(D, D, layer, layers)
         norms = 0.1 * torch.randn(4, D, generator=generator)
@@ -303,9 +303,9 @@ def read(name, found, x, ways):
         scale, shift, scale_2, shift_2 = block["norms"]
         u = ops.layer_norm(torch, x, scale, shift)
         state = begun(cell, block["places"][0], x)
-        if cell.lends and first is None:
+        if cell.lend is not None and first is None:
             first = cell.lend(torch, block["cell"], u, state)
-        elif cell.lends:
+        elif cell.lend is not None:
             u = torch.cat((u, first), -1)
         x = x + ways(cell)(torch, block["cell"], u, state)[0]
         u = ops.layer_norm(torch, x, scale_2, shift_2)

@@ -5,6 +5,7 @@ goes in as a value and comes out as a value.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,9 +59,9 @@ class Cell(ABC):
     precise = False
     # What follows the cell in a block that has a feed-forward part; None is the network's usual.
     feed_forward: "Cell | None" = None
-    # Whether the lowest cell of this kind lends something (`lend`) to those above it, which get it
-    # as the last `width` entries of their x.
-    lends = False
+    # What the lowest cell of a kind lends to those above it, who get it as the last `width` entries
+    # of their x: `lend(xp, w, x, state)` is (B, D) from x (B, inputs), or (B, T, D) from a context.
+    lend: Callable[..., Array] | None = None
 
     @abstractmethod
     def shapes(self, place: Place) -> dict[str, Shape]:
@@ -105,7 +106,3 @@ class Cell(ABC):
             y, state = self.recur(torch, w, u[:, t], state)
             outputs.append(y)
         return torch.stack(outputs, 1), state
-
-    def lend(self, xp: Any, w: Weights, x: Array, state: State) -> Array:
-        """What it lends, (B, D) from x (B, inputs), or (B, T, D) from x (B, T, inputs)."""
-        raise NotImplementedError

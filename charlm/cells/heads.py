@@ -6,7 +6,10 @@ SIZE = 64  # units in a head, as in RWKV-7; a narrow cell has two smaller ones
 
 
 def heads(width: int) -> int:
-    """How many heads a cell of that width has: at most 64 units each, and two where it can."""
+    """How many heads a cell of that width has: the fewest of at most 64 units, two where it can.
+
+    A width that no such number divides has one.
+    """
     least = max(2, -(-width // SIZE))
     return next((n for n in range(least, width // 4 + 1) if width % n == 0), 1)
 

@@ -38,7 +38,6 @@ class RWKV(Cell):
     fused = True
     precise = True
     feed_forward = ChannelMix(gated=False)
-    lends = True
 
     def shapes(self, place: Place) -> dict[str, Shape]:
         return rwkv_weights.shapes(place)

@@ -195,12 +195,12 @@ def _parts(config: NetworkConfig, prefix: str) -> list[Part]:
     for layer, cell in enumerate(cells):
         inputs = config.embedding if layer == 0 else D
         below, above = cell in cells[:layer], cell in cells[layer + 1 :]
-        lent = cell.lends and below
+        lent = cell.lend is not None and below
         place = Place(inputs + D * lent, D, layer, config.layers, lent)
         name = f"{prefix}blocks.{layer}."
         # The first layer changes the width unless the embedding is as wide as it.
         residual = config.residual and inputs == D
-        lends = cell.lends and above and not below
+        lends = cell.lend is not None and above and not below
         found.append(Part(f"{name}cell.", cell, place, config.norm, residual, lends))
         inner = Place(D, D, layer, config.layers)
         if layer == attends:
