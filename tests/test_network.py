@@ -99,7 +99,7 @@ def test_the_table_over_the_vocabulary_changes_nothing():
     w = network.arrange(flat)
     tabled = network.with_table(np, w)
     assert w["table"] is None
-    assert tabled["table"].shape == (V + 1, 64)
+    assert tabled["table"][1].shape == (V + 1, 64)
     state = network.initial_state(np, w, B)
     plain, _ = network.step(np, w, ids[:, 0].numpy(), state)
     looked_up, _ = network.step(np, tabled, ids[:, 0].numpy(), state)

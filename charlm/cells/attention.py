@@ -18,7 +18,7 @@ from charlm.cells.cell import Cell, Place, Shape, State, Weights
 from charlm.cells.initial import Constant, Initialiser, Uniform
 from charlm.ops import Array
 
-PIECE = 256  # steps attended to at once in `scan`: bounds the matrix of scores
+PIECE = 128  # steps attended to at once in `scan`: bounds the matrix of scores
 
 
 class Attention(Cell):
@@ -70,12 +70,11 @@ class Attention(Cell):
         memory, filled = state
         M, T, D = self.memory, u.shape[1], memory.shape[-1]
         memory = xp.concat((memory, u[..., D:]), 1)  # (B, M + T, D): t sees places t+1 to t+M
-        scores = u[..., :D] @ memory.swapaxes(1, 2)  # (B, T, M + T)
-        places = xp.arange(M + T, device=u.device)
+        empty = M - int(filled.max())  # places that no row has filled yet: left out
+        places = xp.arange(empty, M + T, device=u.device)
         turns = xp.arange(T, device=u.device)[:, None]
         seen = (places > turns) & (places <= turns + M)
         seen = seen & (places >= M - filled[:, None, None])
-        attention = ops.softmax(xp, xp.where(seen, scores, -xp.inf))
         values = 2.0 * ops.sigmoid(xp, w["value.gate"])
-        y = (attention @ memory) * values
+        y = ops.attend(xp, u[..., :D], memory[:, empty:], seen) * values
         return y, (memory[:, T:], xp.clip(filled + float(T), 0.0, float(M)))

@@ -41,7 +41,8 @@ class MinRNN(Cell):
         u = self._product(w, x)
         D = u.shape[-1] // (self.gates + 1)
         z, c = self.update(xp, u[..., :-D]), u[..., -D:]
-        g = xp.where(c >= 0, c + 0.5, ops.sigmoid(xp, c))
+        # The greater of the two is the one meant: they cross at 0 alone.
+        g = xp.maximum(c + 0.5, ops.sigmoid(xp, c))
         return xp.concat((1 - z, z * g), -1)
 
     def recur(self, xp: Any, w: Weights, u: Array, state: State) -> tuple[Array, State]:

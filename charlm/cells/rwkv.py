@@ -53,7 +53,7 @@ class RWKV(Cell):
         x, first = _parted(w, u)
         S = state[1]
         mixed = shifted(x, state[0], w["mix"])
-        r, log_w, k, v, kappa, beta, gate = self._read(xp, w, mixed, first)
+        r, log_w, k, v, kappa, beta, gate = self._read(xp, w, mixed, first, S.shape[1])
         written = xp.concat((S @ kappa[..., None], v[..., None]), -1)
         where = xp.concat((beta[..., None, :], k[..., None, :]), -2)
         S = S * xp.exp(log_w)[..., None, :] + written @ where
@@ -64,7 +64,7 @@ class RWKV(Cell):
         x, first = _parted(w, x)
         mixed = shifted_rows(torch, x, state[0], w["mix"])
         first = None if first is None else first.flatten(0, 1)
-        *inputs, gate = self._read(torch, w, mixed, first)
+        *inputs, gate = self._read(torch, w, mixed, first, state[1].shape[1])
         r, _, k, v, *_ = inputs
         o, S = delta_rule(torch, tuple(z.unflatten(0, shape) for z in inputs), state[1])
         y = self._say(torch, w, o.flatten(0, 1), r, k, v, gate)
@@ -77,10 +77,9 @@ class RWKV(Cell):
         return mixed @ w["weight_v"].T
 
     def _read(
-        self, xp: Any, w: Weights, mixed: Iterable[Array], first: Array | None
+        self, xp: Any, w: Weights, mixed: Iterable[Array], first: Array | None, H: int
     ) -> tuple[Array, ...]:
         """r, log w, k, v, κ and −κ ⊙ a (R, H, N), and g (R, D), from the six x̃ (R, inputs)."""
-        H = heads(w["weight_o"].shape[0])
         x_r, x_k, x_v, x_w, x_a, x_g = mixed
         r, k, v = x_r @ w["weight_r"].T, x_k @ w["weight_k"].T, x_v @ w["weight_v"].T
         log_w = SLOPE * ops.sigmoid(xp, w["w0"] + xp.tanh(x_w @ w["w1"].T) @ w["w2"].T)

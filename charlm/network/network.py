@@ -70,7 +70,7 @@ class Network:
         if 2 * rows * sum(math.prod(matrix.shape) for matrix in matrices) > TABLE_FLOP:
             return w
         normed = norm(xp, part.norm, first["norm"], w["embedding"])
-        return {**w, "table": part.cell.project(xp, first["cell"], normed)}
+        return {**w, "table": (normed, part.cell.project(xp, first["cell"], normed))}
 
     def initial_state(self, xp: Any, w: Weights, batch: int) -> tuple[State, ...]:
         """The state before anything was read: for each part a tuple of arrays (B, ...)."""
@@ -81,7 +81,7 @@ class Network:
     ) -> tuple[Array, tuple[State, ...]]:
         """The logits (B, V) of what follows ids (B,), and the next state."""
         x = ops.lookup(xp, w["embedding"], ids)
-        first = None if w["table"] is None else ops.lookup(xp, w["table"], ids)
+        first = w["table"] and tuple(ops.lookup(xp, table, ids) for table in w["table"])
         x, state = self.stack.step(xp, w["stack"], x, state, first)
         return self._head(xp, w, x), state
 

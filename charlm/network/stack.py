@@ -100,19 +100,20 @@ class Stack:
         w: list[Weights],
         x: Array,
         state: tuple[State, ...],
-        first: Array | None = None,
+        first: tuple[Array, Array] | None = None,
     ) -> tuple[Array, tuple[State, ...]]:
         """The output (B, D) and the next state, from x (B, E).
 
-        `first`, where it is known already, is what the lowest cell's `project` makes of x.
+        `first`, where it is known already, is x as the lowest cell's norm leaves it, and what the
+        cell's `project` makes of that.
         """
 
         def advance(part: Part, w: Weights, x: Array, before: State) -> tuple[Array, State]:
             if first is not None and part is self.parts[0]:
-                return part.cell.recur(xp, w, first, before)
+                return part.cell.recur(xp, w, first[1], before)
             return part.cell.step(xp, w, x, before)
 
-        return self._apply(xp, w, x, state, advance)
+        return self._apply(xp, w, x, state, advance, normed=first and first[0])
 
     def scan(
         self,
@@ -143,12 +144,14 @@ class Stack:
         state: tuple[State, ...],
         advance: Callable[[Part, Weights, Array, State], tuple[Array, State]],
         drop: Callable[[Array], Array] | None = None,
+        normed: Array | None = None,
     ) -> tuple[Array, tuple[State, ...]]:
         states = []
         lent: dict[Cell, Array] = {}
         for part, weights, before in zip(self.parts, w, state, strict=True):
             cell = weights["cell"]
-            normed = norm(xp, part.norm, weights["norm"], x)
+            if normed is None:
+                normed = norm(xp, part.norm, weights["norm"], x)
             if part.lends:
                 lent[part.cell] = part.cell.lend(xp, cell, normed, before)
             elif part.place.lent:
@@ -157,6 +160,7 @@ class Stack:
             states.append(after)
             y = y if drop is None else drop(y)
             x = x + y if part.residual else y
+            normed = None
         return x, tuple(states)
 
 
