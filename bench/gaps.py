@@ -2,7 +2,7 @@
 
 Bits per character over the whole validation split, and how many characters each restores of a fixed
 set of gaps of known length in it: the one as `charlm fill` does, the other as `charlm sample` goes
-on with the text before the gap, both with one temperature and then with another.
+on with the text before the gap, each at the temperature it has when not told, and at the other's.
 """
 
 import subprocess
@@ -14,7 +14,8 @@ import numpy as np
 
 from bench.measure import figure, tiny_shakespeare
 from charlm import model_file
-from charlm.config import NetworkConfig
+from charlm.cli.fill import TRIES, FillConfig
+from charlm.config import NetworkConfig, SamplingConfig
 from charlm.corpus import Corpus
 from charlm.network import build
 from charlm.sampling.engine import NumpyEngine
@@ -24,7 +25,7 @@ from charlm.sampling.processors import temperature
 
 CHARLM = str(Path(sys.executable).parent / "charlm")
 BUDGET_S, GAPS, BEFORE, AFTER = 120, 400, 200, 100
-TEMPERATURES, TRIES = (1.0, 0.7), 32  # as `charlm sample` and `charlm fill` have them
+SAMPLED, FILLED = SamplingConfig().temperature, FillConfig().temperature  # as they come
 LENGTHS = (1, 2, 3, 4, 5, 6)
 
 
@@ -111,14 +112,14 @@ def main() -> None:
             how = f"lstm 1x{model.network.config.width}, {model.network.parameters():,} parameters"
             figure(f"{way}: held-out text", bits, "bits/char", how=f"{how}, {BUDGET_S} s")
             restore = restored_by_filling if options else restored_by_sampling
-            for warmth in TEMPERATURES:
+            for warmth in (SAMPLED, FILLED):
                 restored[way, warmth] = restore(run, found, warmth)
                 how = f"{GAPS} gaps of {LENGTHS[0]} to {LENGTHS[-1]}, temperature {warmth}"
                 share = 100 * restored[way, warmth]
                 figure(f"{way}: characters restored", share, "%", how=how)
-        for warmth in TEMPERATURES:
-            ratio = restored["bidirectional", warmth] / restored["left to right", warmth]
-            how = f"temperature {warmth}"
+        for filled, sampled in ((FILLED, SAMPLED), (SAMPLED, SAMPLED), (FILLED, FILLED)):
+            ratio = restored["bidirectional", filled] / restored["left to right", sampled]
+            how = f"filled at temperature {filled}, sampled at {sampled}"
             figure("filling to sampling, characters restored", ratio, "x", target="≥ 2", how=how)
 
 

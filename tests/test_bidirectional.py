@@ -111,10 +111,11 @@ def test_gradients_reach_every_weight():
         assert weight.grad.abs().max() > 0, name
 
 
-def test_distances_are_mostly_next_and_sometimes_anything():
+def test_distances_are_next_or_nothing_and_sometimes_anything():
     found = both_sides.draw_distances(np.random.default_rng(0), (100, 100))
     assert set(np.unique(found)) == set(range(DISTANCES + 1))
-    assert 0.45 < (found == 1).mean() < 0.55
+    assert abs((found == 1).mean() - both_sides.NEXT_SHARE) < 0.02
+    assert abs((found == 0).mean() - both_sides.NOTHING_SHARE) < 0.02
     assert (found == 2).sum() > (found == 3).sum() > (found == 10).sum()
 
 

@@ -85,7 +85,8 @@ class Spy:
 def assert_seen(seen, made, text, gap, *, nothing=False):
     distances, places = gap_distances(text, gap, nothing=nothing)
     expected = scanned(made, text, distances)[places]
-    np.testing.assert_allclose(np.concatenate(seen), expected, rtol=1e-4, atol=1e-4)
+    # An mLSTM divides by what may be small, and the two engines round in different places.
+    np.testing.assert_allclose(np.concatenate(seen), expected, rtol=5e-4, atol=5e-4)
 
 
 @pytest.mark.parametrize("cell", CELLS)

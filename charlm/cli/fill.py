@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from charlm.sampling.fill import Drawn, Gapped
 
 LONGEST = 10_000  # symbols in a gap; beyond it a length is a slip of the finger
-TRIES = 32  # draws of a gap, of which the best is kept
+TRIES = 128  # draws of a gap, of which the best is kept
 
 
 class Lengths(click.ParamType):
@@ -71,7 +71,7 @@ class FillConfig(SamplingConfig):
     samples: int = knob(1, "How many fillings to make.", low=1, short="-n")
     tries: int | None = knob(
         None,
-        "Draw each gap so often, and keep what reads best with the text after it (default: 32, or"
+        "Draw each gap so often, and keep what reads best with the text after it (default: 128, or"
         " 1 with -n, so that the fillings differ).",
         low=1,
     )

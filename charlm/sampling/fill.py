@@ -28,13 +28,12 @@ from charlm.sampling.processors import Processor, ban
 from charlm.sampling.text import BATCH
 
 # Of a longer text between two gaps so much is read beside each, from the start, as in training.
-# For a gru 1x192 on tiny Shakespeare what lay 64 back or farther changed a prediction by less than
-# 1e-6 bits; attention remembers 512 symbols unless told.
+# What lay 64 back or farther changed a gru's prediction by less than 1e-6 bits; attention remembers
+# 512 symbols unless told.
 REACH = 1024
-FOLLOWING = 32  # known symbols after a gap that take part in choosing its length
+FOLLOWING = 16  # known symbols after a gap that take part in choosing its length
 
-# What a side has read: its output (B, D) in a layer of its own, then its stack's state. It is a
-# value, and its rows are taken as a state's are.
+# What a side has read: its output (B, D) in a layer of its own, then its stack's state.
 Reading = State
 
 
@@ -159,24 +158,24 @@ class Filler:
         tries: int,
     ) -> list[Drawn]:
         """For each sample the draw at `place` that reads best, of the lengths `tried`."""
-        rows = [
-            (sample, length, turn)
-            for sample, lengths in enumerate(tried)
-            for length in lengths
-            for turn in range(tries)
-        ]
+        wanted = [(sample, length) for sample, lengths in enumerate(tried) for length in lengths]
+        rows = [(*row, turn) for row in wanted for turn in range(tries)]
         best: dict[int, tuple[float, Drawn]] = {}
         for begin in range(0, len(rows), BATCH):
             part = rows[begin : begin + BATCH]
-            seen = place.rows([sample for sample, _, _ in part])
+            samples = [sample for sample, _, _ in part]
+            seen = place.rows(samples)
             draws = [np.random.default_rng([*keys[sample], *key]) for sample, *key in part]
             found = self._draw(seen, np.array([length for _, length, _ in part]), draws)
-            nats = np.zeros(len(part))
+            # Of many draws a good part are alike, and need to be read but once.
+            own = {(samples[i], *drawn.ids): i for i, drawn in enumerate(found)}
+            kept, nats = list(own.values()), np.zeros(len(own))
             if len(rows) > len(tried):
-                nats = self._nats(seen.left, _padded([[*drawn.ids, *following] for drawn in found]))
-            for (sample, *_), drawn, cost in zip(part, found, nats, strict=True):
-                if sample not in best or cost < best[sample][0]:
-                    best[sample] = cost, drawn
+                ids = _padded([[*found[i].ids, *following] for i in kept])
+                nats = self._nats(take_rows(seen.left, kept), ids)
+            for i, cost in zip(kept, nats, strict=True):
+                if samples[i] not in best or cost < best[samples[i]][0]:
+                    best[samples[i]] = cost, found[i]
         return [drawn for _, drawn in best.values()]
 
     def _draw(

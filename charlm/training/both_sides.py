@@ -6,10 +6,12 @@ import torch
 from charlm.network.bidirectional import DISTANCES, After
 from charlm.training.streams import Batch
 
-# In training half of the places know all of the text after them, as when it is scored; at others
-# some of it is missing, as in a gap, mostly a short one, or all of it.
-NEXT_SHARE = 0.5
-NOTHING_SHARE = 0.15
+# In training some places know all of the text after them, as when it is scored; at others some of
+# it is missing, as in a gap, mostly a short one; or all of it, as when a filling is read from the
+# left to choose it. With 0.5 and 0.15 held-out tiny Shakespeare had 0.858 bits/char, not 0.880, but
+# 55 % of deleted characters came back, not 59 %; with 0.3 and 0.5 it was 0.944 and 57 %.
+NEXT_SHARE = 0.35
+NOTHING_SHARE = 0.35
 SHORTER = 0.8  # a gap longer by one symbol is so much as frequent
 
 
