@@ -19,7 +19,7 @@ from charlm.score import log_softmax
 
 CHARLM = str(Path(sys.executable).parent / "charlm")
 KEY, GAP, LINES, TESTED = 20, 300, 4000, 40
-BUDGET_S, LR = 480, 0.006
+BUDGET_S, LR = 300, 0.006
 # The plain network is a little wider, so that it has at least as many parameters.
 WAYS = {
     "with --attention": ["--width", "128", "--attention", "--memory", "400"],

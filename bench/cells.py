@@ -1,8 +1,9 @@
 """Every cell: its training form against its own stepped loop, and its numpy step against torch's.
 
 Training is forward and backward through one cell (with RWKV's own channel mix), width 256, context
-256, batch 16, in float32. Sampling is one stream through a whole network of about the default
-number of parameters, its own step on numpy and on eager torch.
+256, batch 16, in float32. Sampling is one stream through a whole network, its own step on numpy and
+on eager torch: of two layers of 128, where calls are the cost, and of about the default number of
+parameters, where reading the weights is a good part of it for both.
 """
 
 import time
@@ -13,6 +14,8 @@ import torch
 from bench.measure import figure, in_turn
 from charlm.cells import CELLS
 from charlm.cells.cell import Cell, Place
+from charlm.config import NetworkConfig
+from charlm.network import build
 from charlm.sampling.engine import NumpyEngine, TorchEngine
 from charlm.training.initialise import draw, initial_weights
 from charlm.zoo import contestant, usual_parameters
@@ -88,8 +91,9 @@ def main() -> None:
             target = f"≥ {TARGETS[name]}" if name in TARGETS else ""
             ratio = found["loop"] / found["scan"]
             figure(f"{name}: training form to stepped loop", ratio, "x", target=target, how=how)
-    for name in CELLS:
-        network = contestant(name, V, usual_parameters(V))
+    small = {name: build(NetworkConfig(cell=name, width=128, layers=2), V) for name in CELLS}
+    usual = {name: contestant(name, V, usual_parameters(V)) for name in CELLS}
+    for name, network in [*small.items(), *usual.items()]:
         weights = {n: w.numpy() for n, w in initial_weights(network, 1).items()}
         ours, eager = NumpyEngine(network, weights), TorchEngine(network, weights, "cpu")
         steps_per_s(ours), steps_per_s(eager)
