@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := test
-.PHONY: setup demo test check format bench clean
+.PHONY: setup demo test check format man bench clean
 
 setup: $(READY)
 
@@ -31,6 +31,9 @@ check: $(READY)
 format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+man: $(READY)  ## the man pages in charlm/man, from the help
+	$(BIN)/python tests/man_pages.py
 
 bench: $(READY)
 	$(BIN)/python -m bench

@@ -20,7 +20,7 @@ from charlm.corpus import Corpus
 from charlm.network import build
 from charlm.sampling.engine import NumpyEngine
 from charlm.sampling.fill import Filler, Gapped
-from charlm.sampling.generate import generate, read
+from charlm.sampling.generate import Drawing, Row, generate, read
 from charlm.sampling.processors import temperature
 
 CHARLM = str(Path(sys.executable).parent / "charlm")
@@ -67,24 +67,14 @@ def restored_by_sampling(path: Path, found: list[tuple[np.ndarray, ...]], warmth
     engine = NumpyEngine(model.network, model.weights)
     right = 0
     for i, (before, gap, _) in enumerate(found):
-        logits, state = read(engine, before)
-        drawn: list[int] = []
+        place = read(engine, before)
 
-        def listen(row: int, id: int, drawn: list[int] = drawn, length: int = len(gap)) -> bool:
-            drawn.append(id)
-            return len(drawn) < length
+        def listen(row: Row, id: int, logits: np.ndarray, length: int = len(gap)) -> bool:
+            return len(row.history.ids) < length
 
-        generate(
-            engine,
-            logits,
-            state,
-            rows=[i],
-            seed=1,
-            processors=[temperature(warmth)],
-            greedy=False,
-            listen=listen,
-        )
-        right += int((np.array(drawn) == gap).sum())
+        row = Row(i, place=place)
+        generate(engine, [row], Drawing(1, [temperature(warmth)]), listen)
+        right += int((np.array(row.history.ids) == gap).sum())
     return right / sum(len(gap) for _, gap, _ in found)
 
 

@@ -17,7 +17,7 @@ SCHEDULES = ("linear", "cosine", "wsd", "constant")
 NORMS = ("none", "layer", "rms")
 PRECISIONS = ("float32", "tf32", "bfloat16")
 DEVICES = ("auto", "cpu", "cuda", "mps")
-UNKNOWN_POLICIES = ("error", "skip", "replace")
+UNKNOWN_POLICIES = ("error", "skip", "replace", "nearest")
 
 
 def knob(
@@ -233,6 +233,15 @@ class SamplingConfig(Knobs):
     )
     min_p: float = knob(
         0.0, "Leave out tokens less likely than this share of the best one.", low=0, high=1
+    )
+    repetition_penalty: float = knob(
+        1.0,
+        "Above 1, what was among the last tokens is less likely to come again.",
+        above=0,
+        high=100,
+    )
+    repetition_window: int = knob(
+        64, "How many tokens --repetition-penalty looks back, over sample and prompt.", low=1
     )
     greedy: bool = knob(False, "Always take the most likely token.")
     length: int | None = knob(

@@ -5,8 +5,10 @@ with the format number, charlm's version, the network's and the training's confi
 what ends a record, the corpus hash and the history. Nothing else is needed to sample. No pickle.
 """
 
+import hashlib
 import json
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,16 @@ class Model:
     training: dict[str, Any] = field(default_factory=dict)
     history: dict[str, Any] = field(default_factory=dict)
     version: str = __version__
+
+    @cached_property
+    def hash(self) -> str:
+        """The sha256, in hex, of all that decides what the model predicts."""
+        digest = hashlib.sha256()
+        config = json.dumps(self.network.config.to_dict(), sort_keys=True)
+        digest.update(f"{config}\n{self.tokenizer.hash}\n{self.records}\n".encode())
+        for name in sorted(self.weights):
+            digest.update(name.encode() + b"\n" + np.ascontiguousarray(self.weights[name]).data)
+        return digest.hexdigest()
 
 
 def save(model: Model, path: Path) -> None:

@@ -19,8 +19,8 @@ from charlm.config import NetworkConfig, TrainingConfig
 from charlm.corpus import Corpus
 from charlm.model_file import Model
 from charlm.network import Network, build
+from charlm.sampling import generate
 from charlm.sampling.engine import NumpyEngine
-from charlm.sampling.generate import generate, read
 from charlm.sampling.processors import ban
 from charlm.sampling.text import opening
 from charlm.training import begin
@@ -175,7 +175,7 @@ def sampling_chars_per_s(model: Model, seed: int) -> float:
     """The characters that one stream on numpy draws per second, after a short warm-up."""
     tokenizer = model.tokenizer
     engine = NumpyEngine(model.network, model.weights)
-    logits, state = read(engine, opening(tokenizer, model.records, np.empty(0, dtype=np.int64)))
+    place = generate.read(engine, opening(tokenizer, model.records, np.empty(0, dtype=np.int64)))
     decoder = tokenizer.decoder()
     # These stand for no text, and an unlucky model might draw nothing else.
     silent = [id for id in (tokenizer.boundary, tokenizer.unknown) if id is not None]
@@ -183,22 +183,14 @@ def sampling_chars_per_s(model: Model, seed: int) -> float:
     def drawn_per_s(least_s: float, least_chars: int) -> float:
         began, chars = time.monotonic(), 0
 
-        def listen(row: int, id: int) -> bool:
+        def listen(row: generate.Row, id: int, logits: np.ndarray) -> bool:
             nonlocal chars
             chars += len(decoder.feed(id))
             elapsed_s = time.monotonic() - began
             return elapsed_s < AT_MOST_S and (elapsed_s < least_s or chars < least_chars)
 
-        generate(
-            engine,
-            logits,
-            state,
-            rows=[0],
-            seed=seed,
-            processors=[ban(silent)] if silent else [],
-            greedy=False,
-            listen=listen,
-        )
+        drawing = generate.Drawing(seed, [ban(silent)] if silent else [])
+        generate.generate(engine, [generate.Row(0, place=place)], drawing, listen)
         return chars / (time.monotonic() - began)
 
     drawn_per_s(WARM_UP_S, 0)

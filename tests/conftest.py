@@ -29,6 +29,9 @@ class TableEngine:
         ((reads,),) = state
         return self.logits[ids], ((reads + 1,),)
 
+    def join(self, states):
+        return ((np.concatenate([reads for ((reads,),) in states]),),)
+
 
 @pytest.fixture
 def table_engine():

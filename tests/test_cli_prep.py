@@ -205,3 +205,31 @@ def test_a_corpus_cannot_go_to_stdout(charlm, tmp_path):
     done = charlm("prep", "-o", "-", stdin="abc", cwd=tmp_path)
     assert done.returncode == 2
     assert not list(tmp_path.iterdir())
+
+
+def test_an_index_lies_beside_the_training_text(charlm, text, tmp_path):
+    plain = charlm("prep", text, "-o", tmp_path / "plain", "--json")
+    done = charlm("prep", text, "-o", tmp_path / "data", "--index", "--json")
+    assert done.returncode == 0, done.stderr.decode()
+    assert done.stdout == plain.stdout
+    assert done.stderr.decode().splitlines()[-1].endswith(f"-> {tmp_path / 'data'}")
+    index = {"train.txt", "train.suffixes", "train.places"}
+    before = {path.name for path in (tmp_path / "plain").iterdir()}
+    assert {path.name for path in (tmp_path / "data").iterdir()} == before | index
+    train = (tmp_path / "data" / "train.txt").read_bytes()
+    assert train == TEXT.encode()[: int(len(TEXT) * 0.9)]
+    assert (tmp_path / "data" / "train.suffixes").stat().st_size == 4 * len(train)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "plain", "text.txt"]
+
+
+def test_a_corpus_with_an_index_is_replaced_or_kept_whole(charlm, text, tmp_path):
+    out = tmp_path / "data"
+    complain(charlm("prep", "-", "-o", out, "--index", stdin=b"\xff"), "stdin is not UTF-8")
+    assert not out.exists()
+    assert charlm("prep", text, "-o", out, "--index").returncode == 0
+    complain(charlm("prep", "-", "-o", out, "--index", stdin="other"), "exists already", "--force")
+    complain(charlm("prep", "-", "-o", out, "--index", "--force", stdin=""), "stdin is empty")
+    assert (out / "train.txt").read_text().startswith("To be")
+    assert charlm("prep", "-", "-o", out, "--force", stdin="other").returncode == 0
+    assert not (out / "train.txt").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "text.txt"]

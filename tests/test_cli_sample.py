@@ -185,7 +185,8 @@ def test_the_torch_engine_gives_the_same_greedy_text(model):
     from charlm import model_file
     from charlm.config import SamplingConfig
     from charlm.sampling.engine import NumpyEngine, TorchEngine
-    from charlm.sampling.text import sample_texts
+    from charlm.sampling.generate import Row
+    from charlm.sampling.text import Manner, sample_texts
 
     loaded = model_file.load(model)
     texts = []
@@ -195,9 +196,9 @@ def test_the_torch_engine_gives_the_same_greedy_text(model):
     ):
         pieces = []
         sample_texts(
-            engine, loaded.tokenizer, loaded.tokenizer.encode("the"), SamplingConfig(greedy=True),
-            seed=1, length=100, emit=lambda k, text, to=pieces: to.append(text),
-            ended=lambda k, why: None,
+            engine, loaded.tokenizer, [Row(0, loaded.tokenizer.encode("the"))],
+            Manner(SamplingConfig(greedy=True), seed=1, length=100),
+            emit=lambda row, text, to=pieces: to.append(text), ended=lambda row, sample: None,
         )  # fmt: skip
         texts.append("".join(pieces))
     assert texts[0] == texts[1]

@@ -77,7 +77,7 @@ class Spy:
     def __init__(self):
         self.seen = []
 
-    def __call__(self, logits):
+    def __call__(self, logits, histories):
         self.seen.append(logits)
         return logits
 

@@ -4,25 +4,22 @@ import numpy as np
 import pytest
 
 from charlm.sampling.engine import take_rows
-from charlm.sampling.generate import draw, generate, read
+from charlm.sampling.generate import BATCH, Drawing, Row, choose, generate, read
 from charlm.sampling.processors import top_k
 
 
 def collect(engine, *, rows, seed=1, length=20, processors=(), greedy=False, prompt=()):
     """What each row draws, up to `length` ids (a number, or one for each row)."""
     lengths = dict.fromkeys(rows, length) if isinstance(length, int) else length
-    found = {row: [] for row in rows}
-
-    def listen(row, id):
-        found[row].append(id)
-        return len(found[row]) < lengths[row]
-
-    logits, state = read(engine, prompt)
+    place = read(engine, prompt)
+    texts = [Row(row, place=place) for row in rows]
     generate(
-        engine, logits, state, rows=rows, seed=seed, processors=list(processors),
-        greedy=greedy, listen=listen,
-    )  # fmt: skip
-    return found
+        engine,
+        texts,
+        Drawing(seed, list(processors), greedy),
+        lambda row, id, logits: len(row.history.ids) < lengths[row.k],
+    )
+    return {row.k: row.history.ids for row in texts}
 
 
 def test_same_seed_same_ids_and_other_seed_others(table_engine):
@@ -60,17 +57,73 @@ def test_goes_on_from_the_prompt(cycle_engine):
 
 
 def test_every_id_is_read_once_before_the_next_is_drawn(table_engine):
-    _, state = read(table_engine, [1, 2, 3])
+    state = read(table_engine, [1, 2, 3]).state
     assert state[0][0].tolist() == [4]  # the start and three ids
 
 
 def test_reading_in_two_pieces_equals_reading_at_once(table_engine):
-    logits, state = read(table_engine, [1, 2])
-    again, after = read(table_engine, [3, 4], state)
-    whole, after_whole = read(table_engine, [1, 2, 3, 4])
-    np.testing.assert_array_equal(again, whole)
-    np.testing.assert_array_equal(after[0][0], after_whole[0][0])
-    assert not np.array_equal(logits, whole)
+    first = read(table_engine, [1, 2])
+    again = read(table_engine, [3, 4], first)
+    whole = read(table_engine, [1, 2, 3, 4])
+    np.testing.assert_array_equal(again.logits, whole.logits)
+    np.testing.assert_array_equal(again.state[0][0], whole.state[0][0])
+    assert not np.array_equal(first.logits, whole.logits)
+
+
+def test_a_prompt_read_in_the_batch_is_as_one_read_before(table_engine):
+    prompts = [[1, 2, 3], [], [4], [5, 5, 5, 5, 5, 5]]
+    rows = [Row(k, prompt) for k, prompt in enumerate(prompts)]
+    generate(table_engine, rows, Drawing(7), lambda row, id, logits: len(row.history.ids) < 9)
+    for row, prompt in zip(rows, prompts, strict=True):
+        alone = collect(table_engine, rows=[row.k], seed=7, length=9, prompt=prompt)
+        assert row.history.ids == alone[row.k]
+
+
+def test_more_rows_than_a_batch_take_the_places_of_those_that_end(table_engine):
+    rows = [Row(k, [k % 7] * (k % 5)) for k in range(3 * BATCH)]
+    over = []
+    generate(
+        table_engine,
+        rows,
+        Drawing(7),
+        lambda row, id, logits: len(row.history.ids) < 1 + row.k % 11,
+        lambda row: over.append(row.k),
+    )
+    assert sorted(over) == list(range(3 * BATCH))
+    for row in rows[::17]:
+        alone = collect(
+            table_engine, rows=[row.k], seed=7, length=1 + row.k % 11, prompt=row.prompt
+        )
+        assert row.history.ids == alone[row.k]
+
+
+def test_nats_are_those_of_the_model_and_not_of_what_it_was_bent_to(table_engine):
+    row = Row(0, [2])
+    generate(
+        table_engine,
+        [row],
+        Drawing(1, [top_k(1)]),
+        lambda row, id, logits: len(row.history.ids) < 9,
+    )
+    logits = table_engine.logits.astype(np.float64)
+    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    pairs = zip([2, *row.history.ids], row.history.ids, strict=False)
+    assert row.nats == pytest.approx(sum(-np.log(p[last, id]) for last, id in pairs), rel=1e-5)
+
+
+def test_a_row_may_end_before_a_draw(table_engine):
+    asked = []
+
+    def ends(row, logits, u):
+        asked.append(u)
+        return len(row.history.ids) == 3
+
+    row, over = Row(0), []
+    generate(table_engine, [row], Drawing(1, ends=ends), lambda *_: True, over.append)
+    assert over == [row]
+    assert len(row.history.ids) == 3
+    assert len(set(asked)) == 4
+    assert all(0 <= u < 1 for u in asked)
 
 
 def test_processors_are_applied(table_engine):
@@ -82,27 +135,29 @@ def test_draws_follow_the_distribution():
     p = np.array([0.5, 0.2, 0.0, 0.3])
     with np.errstate(divide="ignore"):
         logits = np.log(p)[None]
-    rng = np.random.default_rng(0)
-    counts = np.bincount([draw(logits, [rng])[0] for _ in range(20_000)], minlength=4)
+    uniforms = np.random.default_rng(0).random(20_000)
+    ids, _ = choose(np.repeat(logits, len(uniforms), axis=0), uniforms)
+    counts = np.bincount(ids, minlength=4)
     assert counts[2] == 0
     # Five standard deviations of a binomial count.
     assert (np.abs(counts - 20_000 * p) <= 5 * np.sqrt(20_000 * p * (1 - p))).all()
 
 
-class Fixed:
-    """A generator whose every draw is the same number."""
-
-    def __init__(self, value):
-        self.value = value
-
-    def random(self):
-        return self.value
-
-
 @pytest.mark.parametrize(("value", "expected"), [(0.0, 1), (1 - 2**-53, 3)])
 def test_the_extreme_draws_still_have_probability(value, expected):
     logits = np.array([[-np.inf, 0.0, -np.inf, 0.0, -np.inf]])
-    assert draw(logits, [Fixed(value)]).tolist() == [expected]
+    assert choose(logits, np.array([value]))[0].tolist() == [expected]
+
+
+def test_the_margin_is_what_a_draw_is_away_from_another_id():
+    with np.errstate(divide="ignore"):
+        logits = np.log([[0.5, 0.0, 0.25, 0.25]] * 5)
+    uniforms = np.array([0.1, 0.45, 0.55, 0.7, 0.95])
+    ids, margins = choose(logits, uniforms)
+    assert ids.tolist() == [0, 0, 2, 2, 3]
+    np.testing.assert_allclose(margins, [0.4, 0.05, 0.05, 0.05, 0.2])
+    ids, margins = choose(logits[:1], uniforms[:1], greedy=True)
+    assert (ids.tolist(), margins.tolist()) == ([0], [0.125])
 
 
 def test_rows_of_a_state_can_be_taken_many_times():

@@ -23,14 +23,18 @@ ROOMS = {
     "cells": set(),
     "network": set(),
     "model_file": {"numpy", "safetensors"},
-    "sampling": {"numpy", "torch", "threadpoolctl"},
+    "sampling": {"numpy", "torch", "threadpoolctl", "safetensors", "outlines_core"},
     "score": {"numpy"},
+    "measuring": {"numpy"},
+    "novelty": {"numpy", "pydivsufsort"},
+    "compression": {"numpy", "constriction", "threadpoolctl"},
     "training": {"numpy", "torch", "safetensors"},
     "zoo": {"numpy", "torch"},
     "cli": {"numpy", "click", "tqdm"},
 }
 OUR_PACKAGES = {
     "numpy", "torch", "tokenizers", "safetensors", "click", "tqdm", "pooch", "threadpoolctl",
+    "constriction", "outlines_core", "pydivsufsort",
 }  # fmt: skip
 
 

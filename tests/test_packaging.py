@@ -24,12 +24,17 @@ def wheel(tmp_path_factory):
     return next(built.glob("*.whl"))
 
 
-def test_wheel_has_the_whole_package_and_nothing_beside_it(wheel):
+def test_wheel_has_the_whole_package_and_its_man_pages(wheel):
     with zipfile.ZipFile(wheel) as archive:
         shipped = {name for name in archive.namelist() if ".dist-info/" not in name}
     modules = {str(p.relative_to(REPOSITORY)) for p in (REPOSITORY / "charlm").rglob("*.py")}
     assert shipped >= modules | {"charlm/corpora.toml"}
-    assert all(name.startswith("charlm/") for name in shipped)
+    beside = {name for name in shipped if not name.startswith("charlm/")}
+    pages = (REPOSITORY / "charlm" / "man").glob("*.1")
+    assert {Path(name).name for name in beside} == {path.name for path in pages}
+    assert all(".data/data/share/man/man1/" in name for name in beside)
+    assert "charlm-sample.1" in {Path(name).name for name in beside}
+    assert not any(name.startswith("charlm/man/") for name in shipped)
 
 
 def test_wheel_finds_its_corpora_without_the_repository(wheel, tmp_path):

@@ -17,7 +17,21 @@ import click
 from charlm import __version__
 from charlm.errors import CharlmError
 
-COMMANDS = ("corpus", "prep", "train", "sample", "fill", "info", "zoo")
+COMMANDS = (
+    "corpus",
+    "prep",
+    "train",
+    "sample",
+    "fill",
+    "score",
+    "next",
+    "eval",
+    "compare",
+    "compress",
+    "decompress",
+    "info",
+    "zoo",
+)
 
 
 class Commands(click.Group):

@@ -1,28 +1,85 @@
 """`charlm sample`: text from a model, on stdout as it is made."""
 
-import json
 import random
-import sys
-import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from charlm.cli.options import PATH, knob_options, take
 from charlm.config import UNKNOWN_POLICIES, SamplingConfig
-from charlm.errors import ConfigError, DataError
+from charlm.errors import ConfigError
 
-# A pipe is flushed this often: at once to the eye, and rarely enough to cost nothing.
-FLUSH_EVERY_S = 0.05
+if TYPE_CHECKING:
+    from charlm.cli.session import Session
+    from charlm.cli.writers import Writer
+    from charlm.model_file import Model
+    from charlm.sampling.engine import Engine
+    from charlm.sampling.text import Manner
+
+FOLLOWED_CHARS_PER_S = 50.0
+# Of each pair only one can be asked for.
+APART = {
+    "per_line": (
+        "prompt", "prompt_file", "only", "follow", "interactive", "trace", "best", "unique",
+        "save_state",
+    ),
+    "follow": (
+        "interactive", "trace", "as_json", "best", "unique", "novel", "only", "match", "null",
+    ),
+    "interactive": (
+        "trace", "as_json", "best", "unique", "novel", "only", "match", "prompt_file", "null",
+    ),
+    "trace": ("as_json", "best", "unique", "novel", "null"),
+    "prompt": ("prompt_file",),
+    "only": ("best", "unique"),
+}  # fmt: skip
 
 
 @click.command("sample", short_help="Write text in a model's style.")
 @click.argument("model", type=PATH)
 @click.option("-p", "--prompt", help="Text to go on from.")
 @click.option("--prompt-file", type=PATH, help="A file with the prompt; - for stdin.")
+@click.option("--per-line", is_flag=True, help="Each line of stdin is a prompt; complete them all.")
+@click.option(
+    "-0", "--null", is_flag=True, help="NUL ends prompts (of --per-line) and samples, not newline."
+)
 @click.option("--echo/--no-echo", default=True, help="Whether the prompt is part of the output.")
 @click.option("--stop", "stops", multiple=True, help="End a sample before this text (repeatable).")
+@click.option("--max-lines", type=click.IntRange(min=1), help="End a sample after so many lines.")
+@click.option(
+    "--until-record", is_flag=True, help="End a sample with its record; without records its line."
+)
+@click.option("--ban", multiple=True, metavar="TEXT", help="Never draw these characters or word.")
+@click.option("--allow", multiple=True, metavar="TEXT", help="Draw these characters or words only.")
+@click.option("--match", metavar="REGEX", help="The whole sample matches this.")
+@click.option("--unique", is_flag=True, help="Leave out a sample that was there before.")
+@click.option(
+    "--best", type=click.IntRange(min=1), metavar="N", help="Of the samples only the N likeliest."
+)
+@click.option("--only", type=click.IntRange(min=0), metavar="K", help="Only sample K, from 0.")
+@click.option(
+    "--novel",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Leave out a sample that shares N characters in a row with the training text; --json"
+    " keeps and marks it.",
+)
+@click.option("--index", type=PATH, help="A corpus made with prep --index, for --novel.")
+@click.option("--state", type=PATH, help="Go on from a state that --save-state wrote.")
+@click.option("--save-state", type=PATH, help="Write the state after the prompt to this file.")
+@click.option("--follow", is_flag=True, help="Endless text, until the pipe closes.")
+@click.option(
+    "--rate",
+    type=click.FloatRange(min=0, min_open=True),
+    help=f"Characters per second of --follow (default: {FOLLOWED_CHARS_PER_S:g}).",
+)
+@click.option(
+    "-i", "--interactive", is_flag=True, help="Type beginnings; keep what follows, or draw again."
+)
+@click.option(
+    "--trace", is_flag=True, help="A line for each symbol: its probability, and what was likely."
+)
 @click.option(
     "--unknown",
     type=click.Choice(UNKNOWN_POLICIES),
@@ -39,38 +96,27 @@ FLUSH_EVERY_S = 0.05
     help="Where to run; all but cpu need torch.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per sample, a line each.")
-def command(
-    model: Path,
-    prompt: str | None,
-    prompt_file: Path | None,
-    echo: bool,
-    stops: tuple[str, ...],
-    unknown: str,
-    device: str,
-    as_json: bool,
-    **values: Any,
-) -> None:
+def command(model: Path, device: str, unknown: str, **values: Any) -> None:
     """Write text in the style of MODEL, a run directory or a model file.
 
     The text goes to stdout as it is made, and nothing else does. Several samples are one a line
-    where a record is a line, else a blank line apart. The filters work in this order: temperature,
-    top-k, top-p, min-p.
+    where a record is a line, else a blank line apart. What is drawn is bent in this order: match,
+    ban and allow, repetition penalty, temperature, top-k, top-p, min-p. Sample K depends on the
+    seed and on K alone, not on how many there are.
 
     \b
     charlm sample run --prompt "To be" --temperature 0.8 --length 300
     charlm sample run -n 10 --seed 7 --json | jq -r .text
+    charlm sample run -n 100 --length 60 --unique --best 5
+    printf 'My lord\\nThe king\\n' | charlm sample run --per-line
+    charlm sample run --match '[A-Z][a-z]+ is [a-z ]+[.]' --length 60
     """
-    if prompt is not None and prompt_file is not None:
-        raise click.UsageError("Give --prompt or --prompt-file, not both.")
     config: SamplingConfig = take(SamplingConfig, values)
-    if any(not stop for stop in stops):
-        raise click.UsageError("--stop needs some text.")
-
-    import numpy as np
+    _check(values, config)
 
     from charlm import model_file
-    from charlm.sampling.engine import NumpyEngine, TorchEngine
-    from charlm.sampling.text import DEFAULT_LENGTH, RECORD_LENGTH, opening, sample_texts
+    from charlm.cli.prompts import Prompts
+    from charlm.cli.session import Session
 
     loaded = model_file.load(model)
     if loaded.network.config.bidirectional:
@@ -78,115 +124,132 @@ def command(
             f"{model} is bidirectional: it needs the text on both sides of a gap, and can't write"
             " from left to right. Fill gaps with `charlm fill`, or train without --bidirectional."
         )
-    text = _prompt(prompt, prompt_file)
-    ids = loaded.tokenizer.encode(text, unknown=unknown) if text else np.empty(0, np.int64)
-    if loaded.tokenizer.level == "word" and len(ids):
-        strange = ids == loaded.tokenizer.unknown
-        if strange[0]:
-            # A word carries the space before it, which nobody types before a prompt.
-            spaced = loaded.tokenizer.encode(" " + text, unknown=unknown)
-            if spaced[0] != loaded.tokenizer.unknown:
-                ids, strange = spaced, spaced == loaded.tokenizer.unknown
-        if strange.any():
-            what = "word" if strange.sum() == 1 else "words"
-            click.echo(f"{strange.sum()} {what} of the prompt not in the vocabulary", err=True)
-    if device == "cpu":
-        engine = NumpyEngine(loaded.network, loaded.weights)
+    place = None
+    if values["state"] is not None:
+        from charlm.sampling import states
+
+        place = states.load(values["state"], loaded)
+    manner = _manner(loaded, config, values)
+    session = Session(_engine(loaded, device), loaded, manner, Prompts(loaded, unknown), place)
+    if values["interactive"]:
+        from charlm.cli.interactive import converse
+
+        converse(session, values["prompt"] or "")
+    elif values["per_line"]:
+        from charlm.cli.completing import complete_lines
+
+        complete_lines(session, null=values["null"], echo=values["echo"], as_json=values["as_json"])
     else:
-        engine = TorchEngine(loaded.network, loaded.weights, device)
+        _write_samples(session, values)
+
+
+def _check(values: dict[str, Any], config: SamplingConfig) -> None:
+    """Raises UsageError for options that are of no use together."""
+    given = {name for name, value in values.items() if value not in (None, False, ())}
+    for name, others in APART.items():
+        clash = [other for other in others if {name, other} <= given]
+        if clash:
+            names = [f"--{one}".replace("_", "-") for one in (name, clash[0])]
+            names = [one.replace("--as-json", "--json") for one in names]
+            raise click.UsageError(f"Give {names[0]} or {names[1]}, not both.")
+    if any(not text for text in (*values["stops"], *values["ban"], *values["allow"])):
+        raise click.UsageError("--stop, --ban and --allow need some text.")
+    if config.samples > 1 and given & {"per_line", "follow", "interactive", "trace", "only"}:
+        raise click.UsageError("-n is for samples of one prompt, all of which are written.")
+    if (values["novel"] is None) != (values["index"] is None):
+        raise click.UsageError("--novel N and --index CORPUS belong together.")
+    if values["rate"] is not None and not values["follow"]:
+        raise click.UsageError("--rate is for --follow.")
+
+
+def _manner(model: "Model", config: SamplingConfig, values: dict[str, Any]) -> "Manner":
+    from charlm.sampling import processors
+    from charlm.sampling.text import DEFAULT_LENGTH, RECORD_LENGTH, Manner
+
+    by_line = values["until_record"] or (values["per_line"] and not values["null"])
+    length = config.length
+    if length is None and not values["follow"]:
+        length = DEFAULT_LENGTH if model.records == "none" and not by_line else RECORD_LENGTH
+    banned = []
+    if values["ban"] or values["allow"]:
+        banned = processors.banned_ids(model.tokenizer, values["ban"], values["allow"])
+    matcher = None
+    if values["match"] is not None:
+        from charlm.sampling.matching import Matcher
+
+        matcher = Matcher(values["match"], model.tokenizer, length, banned)
+    stops = (*values["stops"], "\n") if by_line and model.records != "line" else values["stops"]
     seed = config.seed
     if seed is None:
         seed = random.SystemRandom().randrange(2**31)
         if not (config.greedy or config.temperature == 0):
             click.echo(f"seed {seed}", err=True)
-    length = config.length
-    if length is None:
-        length = DEFAULT_LENGTH if loaded.records == "none" else RECORD_LENGTH
-    shown = ""
-    if echo:
-        # What was typed, unless --unknown had it changed.
-        shown = text if unknown == "error" else loaded.tokenizer.decode(ids, "surrogateescape")
-    gap = "" if loaded.records == "line" else "\n"
-    writer = _Json(shown, seed) if as_json else _Plain(shown, gap, last=config.samples - 1)
+    return Manner(config, seed, length, stops, values["max_lines"], banned, matcher)
+
+
+def _engine(model: "Model", device: str) -> "Engine":
+    from charlm.sampling.engine import NumpyEngine, TorchEngine
+
+    if device == "cpu":
+        return NumpyEngine(model.network, model.weights)
+    return TorchEngine(model.network, model.weights, device)
+
+
+def _write_samples(session: "Session", values: dict[str, Any]) -> None:
+    """One beginning, and what follows it, once or more often."""
+    from charlm.cli import writers
+    from charlm.cli.prompts import prompt_text
+    from charlm.sampling import states
+    from charlm.sampling.generate import read
+    from charlm.sampling.text import sample_texts
+
+    model, manner = session.model, session.manner
+    text = prompt_text(values["prompt"], values["prompt_file"])
+    ids = session.opening(text)
+    session.prompts.tell()
+    place = read(session.engine, ids, session.place)
+    if values["save_state"] is not None:
+        states.save(place, model, values["save_state"])
+    shown = session.prompts.shown(text) if values["echo"] else ""
+    gap = "" if model.records == "line" or values["null"] else "\n"
+    plain = writers.Plain(lambda row: shown, "\0" if values["null"] else "\n", gap)
+    if values["follow"]:
+        from charlm.cli.follow import Paced, forever
+
+        paced = Paced(plain, values["rate"] or FOLLOWED_CHARS_PER_S)
+        forever(session, lambda k: session.row(k, ids, place), paced)
+    writer: Writer = plain
+    seen = tell = is_novel = None
+    if values["novel"] is not None:
+        from charlm.novelty import Index
+
+        tell = writers.matches(Index.open(values["index"]), values["novel"])
+        is_novel = None if values["as_json"] else lambda text: tell(text)["novel"]
+    if values["as_json"]:
+        writer = writers.Json(lambda row: shown, lambda row: text, manner.seed, tell)
+    if values["trace"]:
+        writer = writers.Trace(model.tokenizer)
+        seen = writer.seen
+    chosen = None
+    if values["best"] is not None or values["unique"] or is_novel is not None:
+        best, unique = values["best"], values["unique"]
+        chosen = writer = writers.Chosen(writer, best=best, unique=unique, novel=is_novel)
+    ks = range(manner.config.samples) if values["only"] is None else [values["only"]]
+    rows = (session.row(k, ids, place) for k in ks)
     sample_texts(
-        engine,
-        loaded.tokenizer,
-        opening(loaded.tokenizer, loaded.records, ids),
-        config,
-        seed=seed,
-        length=length,
-        stops=stops,
+        session.engine,
+        model.tokenizer,
+        rows,
+        manner,
         emit=writer.emit,
         ended=writer.ended,
+        seen=seen,
     )
-
-
-class _Plain:
-    """The samples as text, each ending with a newline, flushed as they grow."""
-
-    def __init__(self, shown: str, gap: str, *, last: int) -> None:
-        self._shown = shown
-        self._gap = gap
-        self._last = last
-        self._tail = ""
-        self._current: int | None = None
-        self._flushed = 0.0
-
-    def emit(self, k: int, text: str) -> None:
-        self._begin(k)
-        self._write(text)
-
-    def ended(self, k: int, why: str) -> None:
-        self._begin(k)
-        self._write(("" if self._tail == "\n" else "\n") + (self._gap if k != self._last else ""))
-        self._current = None
-        sys.stdout.flush()
-
-    def _begin(self, k: int) -> None:
-        if self._current != k:
-            self._current = k
-            self._tail = ""
-            self._write(self._shown)
-
-    def _write(self, text: str) -> None:
-        if not text:
-            return
-        sys.stdout.write(text)
-        self._tail = text[-1]
-        now = time.monotonic()
-        if now - self._flushed > FLUSH_EVERY_S:
-            sys.stdout.flush()
-            self._flushed = now
-
-
-class _Json:
-    """The samples as JSON objects, one a line."""
-
-    def __init__(self, shown: str, seed: int) -> None:
-        self._shown = shown
-        self._seed = seed
-        self._pieces: list[str] = []
-
-    def emit(self, k: int, text: str) -> None:
-        self._pieces.append(text)
-
-    def ended(self, k: int, why: str) -> None:
-        sample = {"sample": k, "seed": self._seed, "stopped": why}
-        text = self._shown + "".join(self._pieces)
-        sample["text"] = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-        self._pieces = []
-        click.echo(json.dumps(sample, ensure_ascii=False))
-
-
-def _prompt(prompt: str | None, prompt_file: Path | None) -> str:
-    if prompt_file is None:
-        return prompt or ""
-    name = "stdin" if str(prompt_file) == "-" else str(prompt_file)
-    data = sys.stdin.buffer.read() if name == "stdin" else prompt_file.read_bytes()
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{name} is not UTF-8 (byte 0x{data[error.start]:02X} at offset {error.start})."
-            " Re-save it as UTF-8."
-        ) from error
+    if chosen is not None:
+        chosen.finish()
+    if is_novel is not None:
+        click.echo(
+            f"{chosen.not_novel} of {len(ks)} samples left out: they share {values['novel']}"
+            " characters or more with the training text",
+            err=True,
+        )

@@ -5,6 +5,7 @@ Ids and logits are numpy arrays in both. A state is the network's: per part a tu
 """
 
 import os
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -32,6 +33,9 @@ class Engine(Protocol):
     def step(self, ids: np.ndarray, state: State) -> tuple[np.ndarray, State]:
         """The logits (B, V) of what follows ids (B,), and the next state."""
 
+    def join(self, states: Sequence[State]) -> State:
+        """The rows of all states in one, in that order."""
+
 
 class NumpyEngine:
     """The network on numpy's BLAS, without torch."""
@@ -53,6 +57,10 @@ class NumpyEngine:
     def step(self, ids: np.ndarray, state: State) -> tuple[np.ndarray, State]:
         """The logits (B, V) of what follows ids (B,), and the next state."""
         return self.network.step(np, self._w, ids, state)
+
+    def join(self, states: Sequence[State]) -> State:
+        """The rows of all states in one, in that order."""
+        return _each(np.concatenate, states)
 
 
 class TorchEngine:
@@ -87,7 +95,16 @@ class TorchEngine:
             logits, state = self.network.step(self._torch, self._w, indices, state)
             return logits.cpu().numpy(), state
 
+    def join(self, states: Sequence[State]) -> State:
+        """The rows of all states in one, in that order."""
+        return _each(self._torch.cat, states)
+
 
 def take_rows(state: State, rows: np.ndarray | list[int]) -> State:
     """The state of those rows, in that order; a row may be taken many times."""
     return tuple(tuple(part[rows] for part in layer) for layer in state)
+
+
+def _each(join: Callable[[list[Any]], Any], states: Sequence[State]) -> State:
+    layers = zip(*states, strict=True)
+    return tuple(tuple(join(list(parts)) for parts in zip(*each, strict=True)) for each in layers)

@@ -23,9 +23,8 @@ import numpy as np
 from charlm.network import Bidirectional
 from charlm.network.stack import Stack
 from charlm.sampling.engine import State, take_rows
-from charlm.sampling.generate import draw
-from charlm.sampling.processors import Processor, ban
-from charlm.sampling.text import BATCH
+from charlm.sampling.generate import BATCH, choose
+from charlm.sampling.processors import History, Processor, ban
 
 # Of a longer text between two gaps so much is read beside each, from the start, as in training.
 # What lay 64 back or farther changed a gru's prediction by less than 1e-6 bits; attention remembers
@@ -183,13 +182,16 @@ class Filler:
     ) -> list[Drawn]:
         """The gap at `place` (B rows), drawn in each of the lengths (B)."""
         left, columns, nats = place.left, [], []
+        histories = [History() for _ in draws]
         for t in range(lengths.max()):
             # A row that is at its end goes on beside the others; what it draws is cut off below.
             logits = self._logits(left, place.right, np.maximum(lengths - t, 0))
-            bent = logits if t else ban(place.not_first)(logits)
+            bent = logits if t else ban(place.not_first)(logits, histories)
             for process in self._processors:
-                bent = process(bent)
-            ids = bent.argmax(axis=-1) if self._greedy else draw(bent, draws)
+                bent = process(bent, histories)
+            ids, _ = choose(bent, np.array([one.random() for one in draws]), self._greedy)
+            for history, id in zip(histories, ids.tolist(), strict=True):
+                history.ids.append(id)
             columns.append(ids)
             nats.append(_nats_of(logits, ids))
             left = self._left.step(left, ids)

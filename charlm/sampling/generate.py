@@ -1,73 +1,224 @@
 """The sampling loop: ids in, ids out. Knows neither text nor tokenizer.
 
-Row k draws from a generator of its own, made from (seed, k), so what it draws does not depend on
-the rows beside it.
+Rows are read and drawn side by side, and as one ends the next takes its place. Row k draws from a
+generator of its own, made from (seed, k), and what it draws depends on (seed, k) and its prompt
+alone, not on the rows beside it: see steady.py.
 """
 
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from charlm.sampling.engine import Engine, State, take_rows
-from charlm.sampling.processors import Processor
+from charlm.sampling.processors import History, Processor
+from charlm.sampling.steady import Steady, is_near
+
+BATCH = 64  # rows side by side
 
 
-def read(
-    engine: Engine, ids: Iterable[int], state: State | None = None
-) -> tuple[np.ndarray, State]:
-    """The logits (1, V) of what follows ids, and the state after them.
+@dataclass(frozen=True)
+class Place:
+    """Where a text is: the logits (1, V) of what comes next, and the state of one row."""
 
-    Without a state it reads from the beginning, with the network's start before ids; with one,
-    ids must not be empty.
+    logits: np.ndarray
+    state: State
+
+
+@dataclass
+class Row:
+    """A text to be drawn with the generator of (seed, k), after `prompt`.
+
+    The prompt is read after `place`, or without one from the beginning. `nats` is what was drawn so
+    far costs by the model's own distribution, before any processor.
     """
-    if state is None:
-        logits, state = engine.step(np.array([engine.start]), engine.initial_state(1))
+
+    k: int
+    prompt: Sequence[int] = ()
+    place: Place | None = None
+    nats: float = 0.0
+    history: History = field(default_factory=History)
+
+
+# Gets a row, the id it drew and the model's logits (V,) there; returns whether the row goes on.
+Listen = Callable[[Row, int, np.ndarray], bool]
+# Gets a row, the model's logits (V,) and a number from [0, 1); returns whether the row ends here.
+Ends = Callable[[Row, np.ndarray, float], bool]
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How ids are drawn: `processors` bend the distribution, `greedy` takes the likeliest.
+
+    `ends`, where there is one, is asked before every draw whether the row ends there.
+    """
+
+    seed: int
+    processors: Sequence[Processor] = ()
+    greedy: bool = False
+    ends: Ends | None = None
+
+    def bend(self, logits: np.ndarray, histories: Sequence[History]) -> np.ndarray:
+        """The logits (B, V) that are drawn from."""
+        for process in self.processors:
+            logits = process(logits, histories)
+        return logits
+
+
+def read(engine: Engine, ids: Iterable[int], place: Place | None = None) -> Place:
+    """The place after ids, read from `place`, or from the beginning with the start before them."""
+    if place is None:
+        place = Place(*engine.step(np.array([engine.start]), engine.initial_state(1)))
     for id in ids:
-        logits, state = engine.step(np.array([id]), state)
-    return logits, state
+        place = Place(*engine.step(np.array([id]), place.state))
+    return place
 
 
 def generate(
     engine: Engine,
-    logits: np.ndarray,
-    state: State,
-    *,
-    rows: list[int],
-    seed: int,
-    processors: list[Processor],
-    greedy: bool,
-    listen: Callable[[int, int], bool],
+    rows: Iterable[Row],
+    drawing: Drawing,
+    listen: Listen,
+    ended: Callable[[Row], None] = lambda row: None,
 ) -> None:
-    """Continues one beginning, given by its logits (1, V) and state, once for each of `rows`.
+    """Draws all rows, BATCH of them at a time.
 
-    Every id drawn goes to `listen(row, id)`, which returns whether the row goes on.
+    Every id drawn goes to `listen`, which says whether its row goes on; then `ended(row)`.
     """
-    rows = list(rows)
-    draws = [np.random.default_rng([seed, row]) for row in rows]
-    logits = np.repeat(logits, len(rows), axis=0)
-    state = take_rows(state, [0] * len(rows))
-    while rows:
-        for process in processors:
-            logits = process(logits)
-        ids = logits.argmax(axis=-1) if greedy else draw(logits, draws)
-        going = []
-        for i, (row, id) in enumerate(zip(rows, ids.tolist(), strict=True)):
-            if listen(row, id):
-                going.append(i)
-        if len(going) < len(rows):
-            rows = [rows[i] for i in going]
-            draws = [draws[i] for i in going]
-            ids, state = ids[going], take_rows(state, going)
-        if rows:
-            logits, state = engine.step(ids, state)
+    waiting = iter(rows)
+    batch = _Batch(engine, drawing)
+    while True:
+        for row in waiting:
+            batch.add(row)
+            if len(batch.rows) == BATCH:
+                break
+        if not batch.rows:
+            return
+        batch.advance(listen, ended)
 
 
-def draw(logits: np.ndarray, draws: list[np.random.Generator]) -> np.ndarray:
-    """One id (B,) for each row of logits (B, V), row i with the generator draws[i]."""
-    p = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
+class _Alive:
+    """A row in a batch: its generator, and the ids that it has yet to read."""
+
+    def __init__(self, row: Row, start: int, seed: int) -> None:
+        self.row = row
+        self.random = np.random.default_rng([seed, row.k])
+        self.todo = deque(row.prompt if row.place is not None else [start, *row.prompt])
+
+
+class _Batch:
+    """The rows that are drawn side by side, their logits and their state."""
+
+    def __init__(self, engine: Engine, drawing: Drawing) -> None:
+        self._engine = engine
+        self._drawing = drawing
+        self._steady = Steady(engine)
+        self.rows: list[_Alive] = []
+        self._logits = np.empty((0, engine.vocabulary), dtype=np.float32)
+        self._state: State | None = None
+
+    def add(self, row: Row) -> None:
+        """Takes a row in."""
+        # Before anything was read the logits are never looked at.
+        nothing = np.zeros((1, self._engine.vocabulary), dtype=np.float32)
+        place = row.place or Place(nothing, self._engine.initial_state(1))
+        self.rows.append(_Alive(row, self._engine.start, self._drawing.seed))
+        self._steady.add(place.state)
+        self._logits = np.concatenate((self._logits, place.logits))
+        states = [place.state] if self._state is None else [self._state, place.state]
+        self._state = self._engine.join(states)
+
+    def advance(self, listen: Listen, ended: Callable[[Row], None]) -> None:
+        """Every row reads one more id of its prompt, or draws one."""
+        ids = np.zeros(len(self.rows), dtype=np.int64)
+        going = np.ones(len(self.rows), dtype=bool)
+        drawn = [i for i, alive in enumerate(self.rows) if not alive.todo]
+        for i, alive in enumerate(self.rows):
+            if alive.todo:
+                ids[i] = alive.todo.popleft()
+        if drawn:
+            ids[drawn] = self._draw(drawn)
+            costs = _nats(self._logits[drawn], ids[drawn])
+            for i, id, nats in zip(drawn, ids[drawn].tolist(), costs.tolist(), strict=True):
+                row = self.rows[i].row
+                if id >= 0:
+                    row.nats += nats
+                    row.history.ids.append(id)
+                    going[i] = listen(row, id, self._logits[i])
+                if id < 0 or not going[i]:
+                    going[i] = False
+                    ended(row)
+        if not going.all():
+            ids = ids[going]
+            self._keep(np.flatnonzero(going))
+        if self.rows:
+            self._logits, self._state = self._engine.step(ids, self._state)
+            self._steady.stepped(ids, self._state)
+
+    def _draw(self, drawn: list[int]) -> np.ndarray:
+        """The next id (n,) of each of the rows `drawn`, -1 for a row that ends here."""
+        drawing, alive = self._drawing, [self.rows[i] for i in drawn]
+        uniforms = np.array([one.random.random() for one in alive])
+        logits = self._logits if len(drawn) == len(self.rows) else self._logits[drawn]
+        histories = [one.row.history for one in alive]
+        bent = drawing.bend(logits, histories)
+        ids, margins = choose(bent, uniforms, drawing.greedy)
+        again = [i for i in drawn if not self._steady.is_exact(i)]
+        if again:
+            near = is_near(drawing.bend, logits, histories, bent, margins)
+            for at in np.flatnonzero(near).tolist():
+                i = drawn[at]
+                if self._steady.is_exact(i):
+                    continue
+                self._logits[i : i + 1], state = self._steady.read_again(i)
+                self._put(i, state)
+                bent = drawing.bend(self._logits[i : i + 1], [histories[at]])
+                ids[at] = choose(bent, uniforms[at : at + 1], drawing.greedy)[0][0]
+        if drawing.ends is not None:
+            for at, (i, one) in enumerate(zip(drawn, alive, strict=True)):
+                if drawing.ends(one.row, self._logits[i], one.random.random()):
+                    ids[at] = -1
+        return ids
+
+    def _put(self, i: int, state: State) -> None:
+        rows = list(range(len(self.rows)))
+        rows[i] = len(rows)
+        self._state = take_rows(self._engine.join([self._state, state]), rows)
+
+    def _keep(self, rows: np.ndarray) -> None:
+        self.rows = [self.rows[i] for i in rows]
+        self._steady.keep(rows)
+        self._logits = self._logits[rows]
+        self._state = take_rows(self._state, rows) if len(rows) else None
+
+
+def choose(
+    logits: np.ndarray, uniforms: np.ndarray, greedy: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """One id (B,) for each row of logits (B, V), and by how much it was that id, both (B,).
+
+    It is drawn with a number from [0, 1) for each row; or, greedily, it is the likeliest. The
+    margin is the probability between the draw and another id; greedily, a quarter of the share by
+    which the likeliest is ahead. So no draw changes where no logit moves by two margins or more.
+    """
+    p = np.exp(logits - logits.max(axis=-1, keepdims=True), dtype=np.float64)
+    if greedy:
+        ids = logits.argmax(axis=-1)
+        p[np.arange(len(ids)), ids] = 0
+        return ids, (1 - p.max(axis=-1)) / 4
     cumulative = p.cumsum(axis=-1)
     totals = cumulative[:, -1]
     # The first id whose cumulative probability is above the target is never one of probability 0,
     # as long as rounding does not lift the target to the total.
-    targets = np.minimum([rng.random() for rng in draws] * totals, np.nextafter(totals, 0))
-    return (cumulative <= targets[:, None]).sum(axis=-1)
+    targets = np.minimum(uniforms * totals, np.nextafter(totals, 0))
+    edges = np.abs(cumulative - targets[:, None])
+    # What lies past the last id can't be drawn, so that edge is none.
+    edges[cumulative >= totals[:, None]] = np.inf
+    return (cumulative <= targets[:, None]).sum(axis=-1), edges.min(axis=-1) / totals
+
+
+def _nats(logits: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """The negative log-likelihood (B,) of ids (B,) by logits (B, V)."""
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    return np.log(np.exp(shifted).sum(axis=-1)) - shifted[np.arange(len(ids)), ids]

@@ -7,6 +7,7 @@ characters or bytes starts fast.
 
 import codecs
 import hashlib
+import re
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
@@ -14,14 +15,16 @@ from pathlib import Path
 import numpy as np
 
 from charlm.errors import DataError
-from charlm.tokenizer import encoders
+from charlm.tokenizer import encoders, nearest
 from charlm.tokenizer.normalizing import normalized
 from charlm.tokenizer.reading import Form, read
 from charlm.tokenizer.symbols import code_point, readable
+from charlm.tokenizer.words import WORD_PATTERN, Words
 
 __all__ = ["Decoder", "Tokenizer"]
 
 NAMED_AT_MOST = 20  # unknown symbols in one message
+_UNICODE = re.compile("[^\ud800-\udfff]+")  # the others have no normal form
 
 
 class Tokenizer:
@@ -72,9 +75,12 @@ class Tokenizer:
 
         `unknown` says what becomes of a symbol outside the vocabulary: "error" raises a DataError
         that names it, "skip" leaves it out, "replace" puts `<unk>`, else a space, else the first
-        symbol in its place. An unknown word is nothing unusual and takes `<unk>` by itself.
+        symbol in its place, and "nearest" the symbols that are nearest to it, or, where none is
+        near, what "replace" puts. An unknown word is nothing unusual and takes `<unk>` by itself;
+        the word nearest to it is the same in lower case, or else in title case.
         """
-        text = normalized(text, self.normalize)
+        if self.normalize != "none":
+            text = _UNICODE.sub(lambda part: normalized(part[0], self.normalize), text)
         ids = self._encoder.encode(text)
         missing = ids < 0
         if not missing.any():
@@ -83,6 +89,9 @@ class Tokenizer:
             return ids[~missing]
         if unknown == "error" and self.level == "char":
             raise DataError(self._complaint(text, np.flatnonzero(missing)))
+        if unknown == "nearest":
+            ids = self._nearest(text, ids)
+            missing = ids < 0
         return np.where(missing, self._replacement, ids)
 
     def encode_records(self, records: list[str]) -> np.ndarray:
@@ -106,8 +115,33 @@ class Tokenizer:
         return readable(self.pieces[id])
 
     @cached_property
+    def _known(self) -> dict[str, int]:
+        """The ids of the characters or words of the vocabulary."""
+        return {
+            piece.decode("utf-8"): id
+            for id, piece in enumerate(self.pieces)
+            if id not in (self.boundary, self.unknown)
+        }
+
+    @cached_property
+    def _words(self) -> Words:
+        return Words(WORD_PATTERN)
+
+    @cached_property
     def _encoder(self) -> encoders.Encoder:
         return encoders.encoder(self._form, self._json)
+
+    def _nearest(self, text: str, ids: np.ndarray) -> np.ndarray:
+        """`ids`, those of `text`, with something near where it is -1; -1 stays where nothing is."""
+        places = np.flatnonzero(ids < 0).tolist()
+        if self.level == "char":
+            return self._encoder.encode(nearest.characters(text, places, self._known))
+        words = self._words.split(text)
+        ids = ids.copy()
+        for place in places:
+            word = nearest.word(words[place], self._known)
+            ids[place] = -1 if word is None else self._known[word]
+        return ids
 
     @property
     def _replacement(self) -> int:
@@ -130,8 +164,17 @@ class Tokenizer:
         return (
             f"not in the vocabulary: {'; '.join(named)}{f'; and {more:,} more' if more else ''}."
             " Leave such symbols out with --unknown skip, or put"
-            f" {self.symbol(self._replacement)} in their place with --unknown replace."
+            f" {self.symbol(self._replacement)} in their place with --unknown replace"
+            f"{self._offer(list(first)[:NAMED_AT_MOST])}."
         )
+
+    def _offer(self, symbols: list[str]) -> str:
+        """The end of the complaint: what `nearest` would do, where it would do something."""
+        for symbol in symbols:
+            found = nearest.characters(symbol, [0], self._known)
+            if found not in ("", symbol):
+                return f", or what is nearest ({found!r} for {symbol!r}) with --unknown nearest"
+        return ""
 
 
 class Decoder:

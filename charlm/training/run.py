@@ -21,7 +21,8 @@ from charlm.errors import TrainingError
 from charlm.model_file import Model
 from charlm.network import Network
 from charlm.sampling.engine import NumpyEngine
-from charlm.sampling.text import opening, sample_texts
+from charlm.sampling.generate import Row
+from charlm.sampling.text import Manner, opening, sample_texts
 from charlm.score import Score
 from charlm.training import checkpoint
 from charlm.training.interrupts import Interrupts
@@ -207,12 +208,10 @@ class Run:
         sample_texts(
             NumpyEngine(self.network, self._numpy_weights()),
             tokenizer,
-            opening(tokenizer, self.corpus.records, np.empty(0, dtype=np.int64)),
-            SamplingConfig(),
-            seed=self.config.seed or 0,
-            length=length,
-            emit=lambda k, text: pieces.append(text),
-            ended=lambda k, why: None,
+            [Row(0, opening(tokenizer, self.corpus.records, np.empty(0, dtype=np.int64)))],
+            Manner(SamplingConfig(), self.config.seed or 0, length),
+            emit=lambda row, text: pieces.append(text),
+            ended=lambda row, sample: None,
         )
         return "".join(pieces)
 

@@ -1,0 +1,73 @@
+"""A conversation: type a beginning, get what follows, keep it or draw again."""
+
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import click
+
+from charlm.errors import DataError
+
+if TYPE_CHECKING:
+    from charlm.cli.session import Session
+
+HELP = "Type a beginning, or nothing to go on as it is; the end of input (Ctrl-D) ends it."
+QUESTION = "keep (Enter), redo (r), drop (d), quit (q)? "
+
+
+def converse(session: "Session", first: str) -> None:
+    """Reads lines until the input ends; `first` is the first of them where it is not empty.
+
+    What is kept is read on, so the next line goes on from it. Draw k of the conversation has the
+    generator of (seed, k).
+    """
+    from charlm.cli.writers import Plain
+    from charlm.sampling.generate import read
+    from charlm.sampling.text import sample_texts
+
+    click.echo(HELP, err=True)
+    k = 0
+    while True:
+        typed, first = first or _ask("> "), ""
+        if typed is None:
+            return
+        try:
+            ids = session.opening(typed)
+        except DataError as error:
+            click.echo(f"charlm: {error}", err=True)
+            continue
+        before = read(session.engine, ids, session.place)
+        answer: str | None = "r"
+        while answer == "r":
+            row = session.row(k, ids, before)
+            writer = Plain(lambda row, typed=typed: typed)
+            sample_texts(
+                session.engine,
+                session.model.tokenizer,
+                [row],
+                session.manner,
+                emit=writer.emit,
+                ended=writer.ended,
+            )
+            k += 1
+            answer = _ask(QUESTION)
+        if answer is None or answer == "q":
+            return
+        if answer != "d":
+            place = read(session.engine, row.history.ids, before)
+            session = replace(session, place=place)
+
+
+def _ask(question: str) -> str | None:
+    """A line of the input without its end, None where there is none any more."""
+    if sys.stdin.isatty() and sys.stdout.isatty():
+        import readline  # noqa: F401  input() then has line editing and a history
+
+        try:
+            return input(question)
+        except EOFError:
+            click.echo()
+            return None
+    click.echo(question, err=True, nl=False)
+    line = sys.stdin.readline()
+    return line.removesuffix("\n") if line else None

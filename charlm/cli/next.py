@@ -1,0 +1,104 @@
+"""`charlm next`: what a model expects after a text, symbol by symbol."""
+
+import json
+import math
+import sys
+from pathlib import Path
+
+import click
+
+from charlm.cli.options import PATH
+from charlm.config import UNKNOWN_POLICIES
+from charlm.errors import ConfigError, DataError
+
+
+@click.command("next", short_help="Show what a model expects next.")
+@click.argument("model", type=PATH)
+@click.option("-p", "--prompt", help="The text before it.")
+@click.option("--prompt-file", type=PATH, help="A file with the text before it; - for stdin.")
+@click.option(
+    "--unknown",
+    type=click.Choice(UNKNOWN_POLICIES),
+    default="error",
+    show_default=True,
+    help="What to do with characters of the prompt that the model does not know.",
+)
+@click.option(
+    "--top",
+    type=click.IntRange(1),
+    default=10,
+    show_default=True,
+    metavar="N",
+    help="Show the N likeliest symbols.",
+)
+@click.option("--all", "everything", is_flag=True, help="Show all symbols.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object for each symbol.")
+def command(
+    model: Path,
+    prompt: str | None,
+    prompt_file: Path | None,
+    unknown: str,
+    top: int,
+    everything: bool,
+    as_json: bool,
+) -> None:
+    """Show what MODEL, a run directory or a model file, expects after a prompt.
+
+    One line for each symbol, the likeliest first, with tabs between its columns: rank, symbol,
+    probability, and the bits that the symbol would take. Without a prompt it is what a record
+    begins with, or a line.
+
+    \b
+    charlm next run --prompt "To be, or not to b"
+    charlm next run --prompt "To be" --all --json | jq -r .symbol
+    """
+    if prompt is not None and prompt_file is not None:
+        raise click.UsageError("Give --prompt or --prompt-file, not both.")
+    told = click.get_current_context().get_parameter_source("top")
+    if everything and told is not click.core.ParameterSource.DEFAULT:
+        raise click.UsageError("Give --top or --all, not both.")
+
+    import numpy as np
+
+    from charlm import model_file
+    from charlm.sampling.engine import NumpyEngine
+    from charlm.sampling.generate import read
+    from charlm.sampling.text import opening
+    from charlm.score import log_softmax
+
+    loaded = model_file.load(model)
+    if loaded.network.config.bidirectional:
+        raise ConfigError(
+            f"{model} is bidirectional: it needs the text on both sides of a symbol, and can't tell"
+            " what comes next. Fill gaps with `charlm fill`, or train without --bidirectional."
+        )
+    tokenizer = loaded.tokenizer
+    text = _prompt(prompt, prompt_file)
+    ids = tokenizer.encode(text, unknown=unknown) if text else np.empty(0, np.int64)
+    engine = NumpyEngine(loaded.network, loaded.weights)
+    place = read(engine, opening(tokenizer, loaded.records, ids))
+    nats = -log_softmax(place.logits)[0]
+    likeliest = nats.argsort(kind="stable")[: None if everything else top]
+    for rank, id in enumerate(likeliest.tolist(), 1):
+        symbol, probability = tokenizer.symbol(id), math.exp(-nats[id])
+        bits = float(nats[id]) / math.log(2)
+        if as_json:
+            names = ("rank", "id", "symbol", "probability", "bits")
+            about = dict(zip(names, (rank, id, symbol, probability, bits), strict=True))
+            click.echo(json.dumps(about, ensure_ascii=False))
+        else:
+            click.echo(f"{rank}\t{symbol}\t{probability:.6f}\t{bits:.4f}")
+
+
+def _prompt(prompt: str | None, prompt_file: Path | None) -> str:
+    if prompt_file is None:
+        return prompt or ""
+    name = "stdin" if str(prompt_file) == "-" else str(prompt_file)
+    data = sys.stdin.buffer.read() if name == "stdin" else prompt_file.read_bytes()
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{name} is not UTF-8 (byte 0x{data[error.start]:02X} at offset {error.start})."
+            " Re-save it as UTF-8."
+        ) from error

@@ -1,0 +1,261 @@
+"""`charlm score`: how well a model predicts each record of a text, as the records come."""
+
+import functools
+import heapq
+import json
+import math
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from charlm.cli.options import PATH
+from charlm.cli.shading import one_line, pieces_of, shaded
+from charlm.config import UNKNOWN_POLICIES
+from charlm.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from charlm.measuring.records import Record
+    from charlm.measuring.scorer import Scored, Scorer
+    from charlm.score import Score
+    from charlm.tokenizer import Tokenizer
+
+COLUMNS = ("bits", "bits_per_char", "bits_per_byte", "perplexity", "chars", "unknown")
+SYMBOL_COLUMNS = ("record", "place", "symbol", "bits", "favourite", "favourite_bits")
+
+Show = Callable[["Record", "Scored"], str]
+
+
+@click.command("score", short_help="Measure how well a model predicts each line of a text.")
+@click.argument("model", type=PATH)
+@click.argument("files", nargs=-1, type=PATH, metavar="[FILE]...")
+@click.option("-0", "--null", is_flag=True, help="Records end with a NUL, not with a newline.")
+@click.option(
+    "--unknown",
+    type=click.Choice(UNKNOWN_POLICIES),
+    default="skip",
+    show_default=True,
+    help="What to do with symbols that the model does not know; they are counted in any case.",
+)
+@click.option("--running", is_flag=True, help="Read on from record to record, as one text.")
+@click.option("--min-bpb", type=float, help="Only records of at least so many bits per byte.")
+@click.option("--max-bpb", type=float, help="Only records of at most so many bits per byte.")
+@click.option(
+    "--worst",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Only the N records with the most bits per byte, the worst first.",
+)
+@click.option("--sort", is_flag=True, help="By bits per byte, rising.")
+@click.option("--header", is_flag=True, help="Begin with a line that names the columns.")
+@click.option("--each", is_flag=True, help="One line for each symbol.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object for each line of output.")
+@click.option("--text-only", is_flag=True, help="Only the records' text, just as it came in.")
+@click.option(
+    "--color",
+    type=click.Choice(["auto", "always", "never"]),
+    help="Only the text, the redder the more bits a symbol takes; auto: on a terminal.",
+)
+def command(
+    model: Path,
+    files: tuple[Path, ...],
+    null: bool,
+    unknown: str,
+    running: bool,
+    min_bpb: float | None,
+    max_bpb: float | None,
+    worst: int | None,
+    sort: bool,
+    **shape: Any,
+) -> None:
+    """Measure how well MODEL, a run directory or a model file, predicts the FILEs (or stdin).
+
+    A line is a record, and is read by itself. Its end is part of it: one symbol, one character, one
+    byte. For each record one line goes to stdout as soon as its turn comes, with tabs between its
+    columns: bits, bits per character, bits per byte, perplexity, characters, unknown symbols, and
+    the text (in which \\n, \\t, \\\\ and \\x1b stand for what would end the line or the column).
+
+    --each has the record's number in its file, the symbol's place in the record, the symbol, its
+    bits, the likeliest symbol, and the bits that one would have taken.
+
+    A bidirectional model is given all of a record but the symbol itself, so its bits are no code
+    length and not to be compared with those of others.
+
+    \b
+    charlm score run draft.txt --worst 20
+    charlm score run draft.txt --color auto
+    charlm score run corpus.txt --max-bpb 2.5 --text-only > clean.txt
+    charlm score run --header names.txt
+    tail -f log | charlm score run --min-bpb 4
+    """
+    header, each, as_json = shape["header"], shape["each"], shape["as_json"]
+    color, text_only = shape["color"], shape["text_only"]
+    _refuse_together({"--each": each, "--color": color, "--text-only": text_only})
+    _refuse_together({"--json": as_json, "--color": color, "--text-only": text_only})
+    _refuse_together({"--header": header, "--json": as_json, "--color": color})
+    _refuse_together({"--header": header, "--text-only": text_only})
+    _refuse_together({"--worst": worst, "--sort": sort})
+    low = -math.inf if min_bpb is None else min_bpb
+    high = math.inf if max_bpb is None else max_bpb
+    if not low <= high:
+        raise click.UsageError("--min-bpb and --max-bpb leave nothing between them.")
+
+    from charlm import model_file
+    from charlm.measuring import records
+    from charlm.measuring.scorer import Scorer
+
+    loaded = model_file.load(model)
+    if running and loaded.network.config.bidirectional:
+        raise ConfigError(
+            f"{model} is bidirectional: it needs the text on both sides of a symbol, and can't read"
+            " on from record to record. Leave --running out, or train without --bidirectional."
+        )
+    tokenizer = loaded.tokenizer
+    form = records.Form(
+        null=null,
+        errors="surrogateescape" if tokenizer.level == "byte" else "strict",
+        crlf=loaded.records != "none",
+    )
+    arriving = records.read(files, form)
+    if unknown == "error":
+        arriving = _known(tokenizer, arriving)
+    scorer = Scorer(loaded, unknown, favourites=each)
+    if each:
+        show = _symbols(tokenizer, as_json)
+    elif _coloured(color):
+        show = _shades(tokenizer, scorer.end, skip=unknown == "skip")
+    elif text_only or color:
+        show = _texts("\0" if null else "\n")
+    else:
+        show = _json if as_json else _row
+    if header:
+        click.echo("\t".join(SYMBOL_COLUMNS if each else (*COLUMNS, "text")))
+    kept: list[tuple[float, int, Record, Scored]] = []
+    for turn, (record, scored) in enumerate(_score(scorer, arriving, running)):
+        bpb = scored.score.bits_per_byte if scored.score.bytes else 0.0
+        if not low <= bpb <= high:
+            continue
+        if worst is not None:
+            push = heapq.heappush if len(kept) < worst else heapq.heappushpop
+            push(kept, (bpb, -turn, record, scored))
+        elif sort:
+            kept.append((bpb, turn, record, scored))
+        else:
+            sys.stdout.write(show(record, scored))
+    for *_, record, scored in sorted(kept, reverse=worst is not None):
+        sys.stdout.write(show(record, scored))
+
+
+def _refuse_together(options: dict[str, Any]) -> None:
+    given = [name for name, value in options.items() if value]
+    if len(given) > 1:
+        raise click.UsageError(f"Give {' or '.join(given)}, not both.")
+
+
+def _known(tokenizer: "Tokenizer", arriving: Iterator[list["Record"]]) -> Iterator[list["Record"]]:
+    """The records up to one with a symbol outside the vocabulary, and its error then."""
+    for records in arriving:
+        for k, record in enumerate(records):
+            try:
+                tokenizer.encode(record.text)
+            except DataError as error:
+                yield records[:k]
+                raise DataError(f"{record.file}, record {record.number:,}: {error}") from error
+        yield records
+
+
+def _score(
+    scorer: "Scorer", arriving: Iterator[list["Record"]], running: bool
+) -> Iterator[tuple["Record", "Scored"]]:
+    """Each record with what it scores; what was written about them is out before more is read."""
+    before = None
+    for records in arriving:
+        if running:
+            for record in records:
+                scored, before = scorer.read_on(record.text, before)
+                yield record, scored
+        else:
+            texts = (record.text for record in records)
+            yield from zip(records, scorer.score(texts), strict=True)
+        sys.stdout.flush()
+
+
+def _figures(score: "Score") -> list[float]:
+    rates = (score.bits_per_char, score.bits_per_byte, score.perplexity)
+    return [score.bits, *rates, score.chars, score.unknown]
+
+
+def _row(record: "Record", scored: "Scored") -> str:
+    *figures, chars, unknown = _figures(scored.score)
+    shown = "\t".join(f"{figure:.4f}" for figure in figures)
+    return f"{shown}\t{chars}\t{unknown}\t{one_line(record.text)}\n"
+
+
+def _json(record: "Record", scored: "Scored") -> str:
+    figures = zip(COLUMNS, _figures(scored.score), strict=True)
+    about = {"file": record.file, "record": record.number}
+    about |= {name: value if math.isfinite(value) else None for name, value in figures}
+    about |= {"bytes": scored.score.bytes, "tokens": scored.score.tokens}
+    text = record.text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return json.dumps({**about, "text": text}, ensure_ascii=False) + "\n"
+
+
+def _symbols(tokenizer: "Tokenizer", as_json: bool) -> Show:
+    """One line for each symbol, as columns or as JSON."""
+    name = functools.cache(tokenizer.symbol)
+
+    def show(record: "Record", scored: "Scored") -> str:
+        bits, best = scored.nats / math.log(2), scored.favourite_nats / math.log(2)
+        parts = zip(scored.ids.tolist(), bits, scored.favourites.tolist(), best, strict=True)
+        lines = []
+        for place, (id, cost, favourite, low) in enumerate(parts, 1):
+            if as_json:
+                values = record.number, place, name(id), float(cost), name(favourite), float(low)
+                about = dict(zip(SYMBOL_COLUMNS, values, strict=True))
+                lines.append(json.dumps({"file": record.file, **about}, ensure_ascii=False))
+            else:
+                row = f"{record.number}\t{place}\t{name(id)}\t{cost:.4f}"
+                lines.append(f"{row}\t{name(favourite)}\t{low:.4f}")
+        return "".join(f"{line}\n" for line in lines)
+
+    return show
+
+
+def _texts(separator: str) -> Show:
+    """The text as it came in; what did not end gets its end before something follows."""
+    owed = ""
+
+    def show(record: "Record", scored: "Scored") -> str:
+        nonlocal owed
+        before, owed = owed, "" if record.end else separator
+        return before + record.text + record.end
+
+    return show
+
+
+def _coloured(color: str | None) -> bool:
+    if color != "auto":
+        return color == "always"
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+
+def _shades(tokenizer: "Tokenizer", end: int | None, *, skip: bool) -> Show:
+    """The text in colours, a line for each record."""
+    from charlm.tokenizer.normalizing import normalized
+
+    def show(record: "Record", scored: "Scored") -> str:
+        bits, end_bits = scored.nats / math.log(2), 0.0
+        ids = scored.ids
+        if end is not None:
+            ids, bits, end_bits = ids[:-1], bits[:-1], float(bits[-1])
+        pieces = pieces_of(tokenizer, ids, bits)
+        # What was left out is shown without a shade; what was replaced is shown as it was read.
+        text = normalized(record.text, tokenizer.normalize)
+        if not skip and scored.score.unknown:
+            text = "".join(piece for piece, _ in pieces)
+        return shaded(text, pieces, end_bits) + "\n"
+
+    return show

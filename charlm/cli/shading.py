@@ -1,0 +1,82 @@
+"""Text for lists and for terminals: one record is one line, and surprise has a colour."""
+
+import itertools
+import re
+from bisect import bisect
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from charlm.tokenizer import Tokenizer
+
+# Controls, what else ends a line, and bytes that are not UTF-8.
+_HIDDEN = "\x00-\x08\n-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff"
+_FOR_LISTS = re.compile(f"[{_HIDDEN}\t\\\\]")
+_FOR_TERMINALS = re.compile(f"[{_HIDDEN}]")
+_NAMED = {"\t": r"\t", "\n": r"\n", "\r": r"\r", "\\": r"\\"}
+
+# Backgrounds of the 256 colours from pale to deep red, and the bits from which on each is used.
+_LEVELS_BITS = (2.0, 4.0, 6.0, 8.0, 12.0)
+_BACKGROUNDS = (None, 224, 217, 210, 203, 196)
+
+
+def one_line(text: str) -> str:
+    r"""The text on one line and in one column, with \n, \t, \\, \x1b (a byte), \u2028 in it."""
+    return _FOR_LISTS.sub(_escape, text)
+
+
+def shaded(text: str, pieces: list[tuple[str, float]], end_bits: float) -> str:
+    """The text for a terminal, one line, each of its pieces on a background that tells its bits.
+
+    `pieces` are (text, bits) in the order in which they stand in `text`; what is in none has no
+    background. The end shows as a space where it is a surprise.
+    """
+    runs: list[tuple[int | None, str]] = []
+    at = 0
+    for piece, bits in pieces:
+        found = text.find(piece, at)
+        if found < 0:
+            continue
+        runs += [(None, text[at:found]), (_background(bits), piece)]
+        at = found + len(piece)
+    runs.append((None, text[at:]))
+    if (background := _background(end_bits)) is not None:
+        runs.append((background, " "))
+    parts = []
+    for background, group in itertools.groupby(runs, key=lambda run: run[0]):
+        part = _FOR_TERMINALS.sub(_escape, "".join(piece for _, piece in group))
+        parts.append(part if background is None else f"\x1b[30;48;5;{background}m{part}\x1b[0m")
+    return "".join(parts)
+
+
+def pieces_of(
+    tokenizer: "Tokenizer", ids: "np.ndarray", bits: "np.ndarray"
+) -> list[tuple[str, float]]:
+    """The text of ids (T,) with its bits (T,); characters of several ids come whole."""
+    return list(_pieces(tokenizer.decoder("surrogateescape").feed, ids.tolist(), bits.tolist()))
+
+
+def _pieces(
+    feed: Callable[[int], str], ids: list[int], bits: list[float]
+) -> Iterator[tuple[str, float]]:
+    owed = 0.0
+    for id, cost in zip(ids, bits, strict=True):
+        owed += cost
+        if text := feed(id):
+            yield text, owed
+            owed = 0.0
+
+
+def _background(bits: float) -> int | None:
+    return _BACKGROUNDS[bisect(_LEVELS_BITS, bits)]
+
+
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if match[0] in _NAMED:
+        return _NAMED[match[0]]
+    if code < 0x80 or 0xDC80 <= code <= 0xDCFF:
+        return f"\\x{code & 0xFF:02x}"
+    return f"\\u{code:04x}"

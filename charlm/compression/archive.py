@@ -1,0 +1,140 @@
+"""The compressed file: a header, what the range coder wrote, and a crc32 of both.
+
+    8 bytes   MAGIC
+    2         the format number; this and all numbers are little-endian
+    3 x 8     the beginnings of sha256 hashes of the model: its tokenizer (stored form, kind of
+              record), the names and shapes of its weights, and the weights themselves
+    8         the fingerprint of its arithmetic on the machine that compressed
+    8         the length of the original in bytes
+    4         the crc32 of the original
+    ...       the coder's words, 4 bytes each
+    4         the crc32 of all that stands before
+
+The model's file and history may change, as long as it predicts the same. Both ways run one stream
+on one BLAS thread: two threads may add up a product in another order.
+"""
+
+import hashlib
+import json
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from typing import BinaryIO
+
+import numpy as np
+import threadpoolctl
+
+from charlm.compression.coding import Decoder, Encoder
+from charlm.compression.prediction import fingerprint
+from charlm.compression.spelling import Spelling, read
+from charlm.errors import DataError
+from charlm.model_file import Model
+from charlm.sampling.engine import NumpyEngine
+
+MAGIC = b"\x89clm\r\n\x1a\n"  # shows what takes it for text
+FORMAT = 1
+PIECE = 1 << 12  # bytes given out at a time
+
+_HEADER = struct.Struct("<8sH8s8s8s8sQI")
+_CRC = struct.Struct("<I")
+_DIFFERENT = ("its tokenizer", "the shape of its network", "its weights (another training of it)")
+
+
+def compress(
+    model: Model, source: BinaryIO, advance: Callable[[int], None] = lambda size_bytes: None
+) -> tuple[bytes, int]:
+    """The compressed file of all that `source` holds, and how many bytes that was.
+
+    `advance` hears how many bytes more are done. What is kept is the result alone, so that the
+    memory needed is the model's and the compressed size.
+    """
+    engine = _engine(model)
+    spelling = Spelling(model.tokenizer, model.records)
+    encoder = Encoder(engine, spelling)
+    size_bytes, crc = 0, 0
+
+    def counted() -> Iterator[bytes]:
+        nonlocal size_bytes, crc
+        for chunk in read(source):
+            size_bytes += len(chunk)
+            crc = zlib.crc32(chunk, crc)
+            yield chunk
+
+    told = 0
+    for text in spelling.texts(counted()):
+        for step in spelling.steps(text):
+            encoder.add(step)
+        advance(size_bytes - told)
+        told = size_bytes
+    header = _HEADER.pack(MAGIC, FORMAT, *_hashes(model), fingerprint(engine), size_bytes, crc)
+    data = header + encoder.finish()
+    return data + _CRC.pack(zlib.crc32(data)), size_bytes
+
+
+def decompress(model: Model, source: BinaryIO, name: str) -> Iterator[bytes]:
+    """The bytes that were compressed, in pieces; `name` is what `source` is called in messages.
+
+    Raises DataError, before there is a piece, for a file that is not whole, not ours, or of
+    another model or a machine whose arithmetic differs; and after the last piece, or among them,
+    where the bytes are not those that were compressed.
+    """
+    data = source.read(_HEADER.size)
+    if data[: len(MAGIC)] != MAGIC:
+        raise DataError(f"{name} is not a file that `charlm compress` made.")
+    data += source.read()
+    body, end = data[: -_CRC.size], data[-_CRC.size :]
+    if len(body) < _HEADER.size or _CRC.pack(zlib.crc32(body)) != end:
+        raise DataError(f"{name} is damaged or cut off; copy it again from where it was made.")
+    _, number, *hashes, fingered, size_bytes, crc = _HEADER.unpack_from(body)
+    if number != FORMAT:
+        raise DataError(f"{name} has format {number}, and this charlm reads {FORMAT}; upgrade it.")
+    for what, theirs, ours in zip(_DIFFERENT, hashes, _hashes(model), strict=True):
+        if theirs != ours:
+            raise DataError(
+                f"{name} was compressed with another model, and {what} differs from this one's;"
+                " give the model that compressed it."
+            )
+    engine = _engine(model)
+    if fingered != fingerprint(engine):
+        raise DataError(
+            f"{name}: this machine computes the model's probabilities differently, to the last"
+            " bit, from the one that compressed it; decompress it there (or with the same numpy)."
+        )
+    spelling = Spelling(model.tokenizer, model.records)
+    decoder = Decoder(engine, spelling, body[_HEADER.size :], name)
+    return _pieces(decoder, size_bytes, crc, name)
+
+
+def _pieces(decoder: Decoder, size_bytes: int, crc: int, name: str) -> Iterator[bytes]:
+    found, left = 0, size_bytes
+    while left:
+        piece = bytearray()
+        while left and len(piece) < PIECE:
+            step = decoder.next(left)
+            left -= len(step)
+            piece += step
+        found = zlib.crc32(piece, found)
+        yield bytes(piece)
+    if found != crc:
+        raise DataError(
+            f"{name} came out other than it went in: this machine's arithmetic differs from that"
+            " of the one that compressed it; decompress it there."
+        )
+
+
+def _engine(model: Model) -> NumpyEngine:
+    engine = NumpyEngine(model.network, model.weights)
+    # For the whole process, as the engine's own choice, which this replaces.
+    threadpoolctl.ThreadpoolController().limit(limits=1, user_api="blas")
+    return engine
+
+
+def _hashes(model: Model) -> list[bytes]:
+    """8 bytes each for what two models can differ in, in the order of _DIFFERENT."""
+    shapes = {name: weight.shape for name, weight in sorted(model.weights.items())}
+    weights = hashlib.sha256()
+    for name in shapes:
+        weights.update(np.ascontiguousarray(model.weights[name], dtype="<f4").ravel())
+    words = hashlib.sha256(f"{model.records}\n{model.tokenizer.to_json()}".encode())
+    names = hashlib.sha256(json.dumps(shapes).encode())
+    return [digest.digest()[:8] for digest in (words, names, weights)]

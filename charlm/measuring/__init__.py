@@ -1,0 +1,1 @@
+"""Measuring models and texts: scores of records, evaluation of a split, comparing models."""

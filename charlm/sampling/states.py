@@ -1,0 +1,75 @@
+"""A place in a text as a file: what a model has made of a prompt, to go on from it later.
+
+A `.safetensors` file with the state's arrays and the logits of what comes next. Its size does not
+depend on how much was read. Going on from it is the same, to the bit, as reading the prompt again.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from charlm import __version__, atomic
+from charlm.errors import DataError
+from charlm.model_file import Model
+from charlm.sampling.generate import Place
+
+FORMAT = 1
+KEY = "charlm_state"
+
+
+def save(place: Place, model: Model, path: Path) -> None:
+    """Writes `place` to a file, whole or not at all."""
+    arrays = {"logits": place.logits} | {
+        f"{p}.{a}": array for p, part in enumerate(place.state) for a, array in enumerate(part)
+    }
+    about = {"format": FORMAT, "version": __version__, "model": model.hash}
+    with atomic.whole_file(path) as temporary:
+        arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+        safetensors.numpy.save_file(arrays, temporary, {KEY: json.dumps(about)})
+
+
+def load(path: Path, model: Model) -> Place:
+    """The place in a file that `save` made with the same model.
+
+    Raises DataError where the file is missing, damaged, of another kind or of another model.
+    """
+    about, arrays = _read(path)
+    if about.get("format") != FORMAT:
+        raise DataError(f"{path} is of a later format than this charlm knows ({FORMAT}).")
+    if about.get("model") != model.hash:
+        raise DataError(
+            f"{path} is the state of another model. Make it with this one:"
+            " charlm sample MODEL --prompt TEXT --save-state FILE"
+        )
+    like = np.empty(0, dtype=np.float32)
+    initial = model.network.initial_state(np, {"embedding": like}, 1)
+    named = {f"{p}.{a}": one for p, part in enumerate(initial) for a, one in enumerate(part)}
+    named["logits"] = np.empty((1, model.tokenizer.vocabulary), dtype=np.float32)
+    if arrays.keys() != named.keys():
+        raise DataError(f"{path} is damaged: it does not hold the state of this model.")
+    for name, wanted in named.items():
+        found = arrays[name]
+        same = found.shape == wanted.shape and found.dtype == wanted.dtype
+        if not same or not np.isfinite(found).all():
+            raise DataError(f"{path} is damaged: {name} is not what this model's state has there.")
+    state = tuple(
+        tuple(arrays[f"{p}.{a}"] for a in range(len(part))) for p, part in enumerate(initial)
+    )
+    return Place(arrays["logits"], state)
+
+
+def _read(path: Path) -> tuple[dict, dict[str, np.ndarray]]:
+    if not path.exists():
+        raise DataError(f"{path} does not exist; `charlm sample --save-state FILE` makes a state.")
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            if KEY not in metadata:
+                raise DataError(f"{path} is not a state that `charlm sample --save-state` made.")
+            about = json.loads(metadata[KEY])
+            return about, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (safetensors.SafetensorError, ValueError) as error:
+        raise DataError(f"{path} is damaged or not a state ({error}).") from error

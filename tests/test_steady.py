@@ -1,0 +1,121 @@
+"""A row in a batch draws what it draws alone, whatever the rounding of a batched product does."""
+
+import numpy as np
+import pytest
+
+from charlm.cells import CELLS
+from charlm.config import NetworkConfig
+from charlm.network import build
+from charlm.sampling import processors
+from charlm.sampling.engine import NumpyEngine
+from charlm.sampling.generate import Drawing, Row, generate
+from charlm.sampling.steady import ROUNDING, Steady, is_near
+from charlm.training.initialise import initial_weights
+
+V = 23
+
+
+def engine_of(cell, width=16, scale=1.0):
+    network = build(NetworkConfig(cell=cell, width=width), V)
+    weights = {n: w.numpy() * scale for n, w in initial_weights(network, 1).items()}
+    return NumpyEngine(network, weights)
+
+
+class Rough:
+    """An engine whose batched products are off by a share of the logits' range."""
+
+    def __init__(self, engine, noise):
+        self.engine, self.noise = engine, noise
+        self.start, self.vocabulary = engine.start, engine.vocabulary
+        self.initial_state, self.join = engine.initial_state, engine.join
+        self.alone = 0
+
+    def step(self, ids, state):
+        logits, state = self.engine.step(ids, state)
+        if len(ids) == 1:
+            self.alone += 1
+            return logits, state
+        signs = 1 - 2 * (np.indices(logits.shape).sum(0) % 2)
+        noise = self.noise * np.ptp(logits, axis=-1, keepdims=True)
+        return logits + (noise * signs).astype(np.float32), state
+
+
+def drawn(engine, ks, drawing, length=60):
+    rows = [Row(k, [k % V]) for k in ks]
+    generate(engine, rows, drawing, lambda row, id, logits: len(row.history.ids) < length)
+    return [row.history.ids for row in rows]
+
+
+BENDS = {
+    "plain": [],
+    "cold": [processors.temperature(0.3)],
+    "top-k": [processors.top_k(5)],
+    "top-p": [processors.top_p(0.7)],
+    "min-p": [processors.temperature(0.8), processors.min_p(0.2)],
+}
+
+
+@pytest.mark.parametrize("bends", BENDS.values(), ids=BENDS)
+@pytest.mark.parametrize("greedy", [False, True], ids=["drawn", "greedy"])
+def test_noise_below_what_is_allowed_for_changes_no_draw(bends, greedy):
+    drawing = Drawing(3, bends, greedy)
+    rough = Rough(engine_of("gru", scale=2.0), ROUNDING / 2)
+    together = drawn(rough, range(40), drawing)
+    for k in range(0, 40, 7):
+        assert drawn(rough, [k], drawing) == [together[k]]
+
+
+def test_noise_above_it_does_change_draws():
+    rough = Rough(engine_of("gru", scale=2.0), 1000 * ROUNDING)
+    together = drawn(rough, range(40), Drawing(3))
+    assert together != [drawn(rough, [k], Drawing(3))[0] for k in range(40)]
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_every_batch_gives_the_same_samples(cell):
+    engine = engine_of(cell, width=32)
+    together = drawn(engine, range(30), Drawing(5))
+    assert drawn(engine, reversed(range(30)), Drawing(5)) == together[::-1]
+    assert drawn(engine, range(3, 10), Drawing(5)) == together[3:10]
+    assert [drawn(engine, [k], Drawing(5))[0] for k in range(30)] == together
+
+
+def test_few_rows_are_read_again():
+    rough = Rough(engine_of("gru"), 0.0)
+    drawn(rough, range(40), Drawing(3), length=100)
+    # Read alone are the draws near an edge, at most all of the row's text before each.
+    assert rough.alone < 0.1 * 40 * 100
+
+
+def test_reading_again_is_reading_the_row_alone():
+    engine = engine_of("lstm", width=32)
+    rng = np.random.default_rng(0)
+    ids = rng.integers(V, size=(12, 5))
+    steady, states = Steady(engine), [engine.initial_state(1) for _ in range(5)]
+    for state in states:
+        steady.add(state)
+    state = engine.join(states)
+    for t, each in enumerate(ids):
+        _, state = engine.step(each, state)
+        steady.stepped(each, state)
+        if t == 6:
+            steady.read_again(2)
+            assert steady.is_exact(2)
+    assert not steady.is_exact(2)
+    for row in range(5):
+        logits, after = steady.read_again(row)
+        alone = engine.initial_state(1)
+        for id in ids[:, row]:
+            expected, alone = engine.step(np.array([id]), alone)
+        np.testing.assert_array_equal(logits, expected)
+        for part, other in zip(after, alone, strict=True):
+            for array, wanted in zip(part, other, strict=True):
+                np.testing.assert_array_equal(array, wanted)
+
+
+def test_what_is_cut_off_by_a_hair_is_near():
+    logits = np.array([[3.0, 2.0, 2.0 + 2 * ROUNDING, 0.0], [3.0, 2.0, 1.0, 0.0]])
+    bend = Drawing(1, [processors.top_k(2)]).bend
+    bent = bend(logits, [])
+    far = np.full(2, 0.5)
+    assert is_near(bend, logits, [], bent, far).tolist() == [True, False]
