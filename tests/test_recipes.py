@@ -64,17 +64,17 @@ def test_a_recipe_works(pipeline, folder, environment):
 
 def test_the_log_is_watched_as_it_grows(folder, environment):
     (pipeline,) = [p for _, p in RECIPES if ENDLESS in p]
-    process = subprocess.Popen(
+    with subprocess.Popen(
         ["bash", "-c", f"exec {pipeline.split(' | ')[1]}"],
         cwd=folder, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    for line in (folder / "app.log").read_text().splitlines():
-        process.stdin.write(line + "\n")
-        process.stdin.flush()
-    assert "zzq" in process.stdout.readline()
-    process.stdin.close()
-    assert process.stdout.read() == ""
-    assert process.wait(timeout=20) == 0
+    ) as process:  # fmt: skip
+        for line in (folder / "app.log").read_text().splitlines():
+            process.stdin.write(line + "\n")
+            process.stdin.flush()
+        assert "zzq" in process.stdout.readline()
+        process.stdin.close()
+        assert process.stdout.read() == ""
+        assert process.wait(timeout=20) == 0
 
 
 def test_cleaning_keeps_the_usual_lines(folder, environment):

@@ -179,6 +179,12 @@ def test_unknown_symbols_are_counted_whatever_becomes_of_them():
         list(Scorer(make(), "error").score(["ab☃"]))
 
 
+def test_what_is_skipped_is_paid_for_by_its_name():
+    without, with_it = Scorer(make()).score(["abcd", "ab☃☃cd"])
+    more = with_it.score.nats - without.score.nats
+    assert more == pytest.approx(2 * np.log(0x110000), rel=1e-5)
+
+
 def test_an_unknown_word_is_its_own_symbol_unless_skipped():
     form = word_form(["the", " cat", "\n"], boundary=False, normalize="none")
     model = around(Tokenizer.from_json(form), "none")

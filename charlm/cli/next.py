@@ -2,20 +2,20 @@
 
 import json
 import math
-import sys
 from pathlib import Path
 
 import click
 
 from charlm.cli.options import PATH
 from charlm.config import UNKNOWN_POLICIES
-from charlm.errors import ConfigError, DataError
+from charlm.errors import ConfigError
 
 
 @click.command("next", short_help="Show what a model expects next.")
 @click.argument("model", type=PATH)
 @click.option("-p", "--prompt", help="The text before it.")
 @click.option("--prompt-file", type=PATH, help="A file with the text before it; - for stdin.")
+@click.option("--state", type=PATH, help="Go on from a state that sample --save-state wrote.")
 @click.option(
     "--unknown",
     type=click.Choice(UNKNOWN_POLICIES),
@@ -37,6 +37,7 @@ def command(
     model: Path,
     prompt: str | None,
     prompt_file: Path | None,
+    state: Path | None,
     unknown: str,
     top: int,
     everything: bool,
@@ -58,9 +59,9 @@ def command(
     if everything and told is not click.core.ParameterSource.DEFAULT:
         raise click.UsageError("Give --top or --all, not both.")
 
-    import numpy as np
-
     from charlm import model_file
+    from charlm.cli.prompts import Prompts, prompt_text
+    from charlm.sampling import states
     from charlm.sampling.engine import NumpyEngine
     from charlm.sampling.generate import read
     from charlm.sampling.text import opening
@@ -73,10 +74,12 @@ def command(
             " what comes next. Fill gaps with `charlm fill`, or train without --bidirectional."
         )
     tokenizer = loaded.tokenizer
-    text = _prompt(prompt, prompt_file)
-    ids = tokenizer.encode(text, unknown=unknown) if text else np.empty(0, np.int64)
-    engine = NumpyEngine(loaded.network, loaded.weights)
-    place = read(engine, opening(tokenizer, loaded.records, ids))
+    place = None if state is None else states.load(state, loaded)
+    prompts = Prompts(loaded, unknown)
+    ids = prompts.ids(prompt_text(prompt, prompt_file))
+    prompts.tell()
+    ids = opening(tokenizer, loaded.records, ids) if place is None else ids
+    place = read(NumpyEngine(loaded.network, loaded.weights), ids, place)
     nats = -log_softmax(place.logits)[0]
     likeliest = nats.argsort(kind="stable")[: None if everything else top]
     for rank, id in enumerate(likeliest.tolist(), 1):
@@ -88,17 +91,3 @@ def command(
             click.echo(json.dumps(about, ensure_ascii=False))
         else:
             click.echo(f"{rank}\t{symbol}\t{probability:.6f}\t{bits:.4f}")
-
-
-def _prompt(prompt: str | None, prompt_file: Path | None) -> str:
-    if prompt_file is None:
-        return prompt or ""
-    name = "stdin" if str(prompt_file) == "-" else str(prompt_file)
-    data = sys.stdin.buffer.read() if name == "stdin" else prompt_file.read_bytes()
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{name} is not UTF-8 (byte 0x{data[error.start]:02X} at offset {error.start})."
-            " Re-save it as UTF-8."
-        ) from error

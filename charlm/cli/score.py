@@ -38,7 +38,8 @@ Show = Callable[["Record", "Scored"], str]
     type=click.Choice(UNKNOWN_POLICIES),
     default="skip",
     show_default=True,
-    help="What to do with symbols that the model does not know; they are counted in any case.",
+    help="What to do with symbols that the model does not know: they are counted in any case, and"
+    " skipped they cost 20.1 bits a character, as much as to name one.",
 )
 @click.option("--running", is_flag=True, help="Read on from record to record, as one text.")
 @click.option("--min-bpb", type=float, help="Only records of at least so many bits per byte.")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from charlm.measuring.both_sides import BothSides
+from charlm.measuring.lines import NAMING_NATS
 from charlm.measuring.rows import Rows, first_rows
 from charlm.model_file import Model
 from charlm.network import Bidirectional
@@ -45,7 +46,8 @@ class Scorer:
     """A model, ready to score texts. `end` is the id that ends each of them, or None.
 
     `unknown` says what becomes of symbols outside the vocabulary, as in `Tokenizer.encode`. They
-    are counted in any case, and `chars` and `bytes` are those of the text with them.
+    are counted in any case, and `chars` and `bytes` are those of the text with them. What is
+    skipped costs NAMING_NATS a character, so that a text is not the better for it.
     """
 
     def __init__(self, model: Model, unknown: str = "skip", *, favourites: bool = False) -> None:
@@ -99,11 +101,14 @@ class Scorer:
         ids = tokenizer.encode(text, "skip")
         if tokenizer.level in ("char", "word"):
             unknown = len(tokenizer.encode(text, "replace")) - len(ids)
-            if unknown and self._unknown != "skip":
-                ids = tokenizer.encode(text, self._unknown)
+        nats = 0.0
+        if unknown and self._unknown == "skip":
+            nats = NAMING_NATS * (len(text) - len(tokenizer.decode(ids)))
+        elif unknown:
+            ids = tokenizer.encode(text, self._unknown)
         ids, ends = np.concatenate([ids, self._ending]), len(self._ending)
         chars, size_bytes = len(text) + ends, len(text.encode("utf-8", "surrogateescape")) + ends
-        return ids, Score(0.0, len(ids), chars, size_bytes, unknown)
+        return ids, Score(nats, len(ids), chars, size_bytes, unknown)
 
 
 class _FromLeft:
