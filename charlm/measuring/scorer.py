@@ -99,7 +99,9 @@ class Scorer:
         """The ids of `text` with its end, and a score that has all but the nats."""
         tokenizer, unknown = self._tokenizer, 0
         ids = tokenizer.encode(text, "skip")
-        if tokenizer.level in ("char", "word"):
+        if tokenizer.level == "char" and tokenizer.normalize == "none":
+            unknown = len(text) - len(ids)
+        elif tokenizer.level in ("char", "word"):
             unknown = len(tokenizer.encode(text, "replace")) - len(ids)
         nats = 0.0
         if unknown and self._unknown == "skip":
