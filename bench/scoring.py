@@ -3,7 +3,7 @@
 The model is a gru 1x384, trained for a moment: what it learned makes no difference to the speed.
 """
 
-import resource
+import os
 import subprocess
 import sys
 import tempfile
@@ -35,21 +35,20 @@ def trained(data: Path, run: Path, *options: str) -> Path:
 def peak_bytes(command: list[str], lines: bytes, size_bytes: int) -> tuple[float, float]:
     """The most memory that the command held while it read so much of those lines, and the time."""
     began = time.monotonic()
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
-        for _ in range(size_bytes // len(lines)):
-            process.stdin.write(lines)
-        process.stdin.close()
-        if process.wait():
-            raise SystemExit("score failed")
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    return peak * 1024, time.monotonic() - began
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    for _ in range(size_bytes // len(lines)):
+        process.stdin.write(lines)
+    process.stdin.close()
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit("score failed")
+    return usage.ru_maxrss * 1024, time.monotonic() - began
 
 
 def main() -> None:
     """Prints the figures."""
     text = tiny_shakespeare().read_text()
     with tempfile.TemporaryDirectory() as folder:
-        # First of all, as the peak is that of all processes so far.
         data = Path(folder) / "data"
         prep = [CHARLM, "prep", str(tiny_shakespeare()), "-o", str(data), "--records", "line"]
         subprocess.run([*prep, "--val", "0.1", "--test", "0"], check=True, capture_output=True)

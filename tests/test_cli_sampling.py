@@ -83,10 +83,23 @@ def test_a_line_is_answered_before_the_next_is_there(model):
 
 
 def test_an_unknown_character_in_a_prompt_names_its_line(charlm, model):
-    done = charlm("sample", model, "--per-line", stdin="the\nwh\u00e4t\n")
+    done = charlm("sample", model, "--per-line", "--length", 5, stdin="the\nwh\u00e4t\n")
     assert done.returncode == 1
+    assert done.stdout.startswith(b"the")
     assert b"line 2" in done.stderr
     assert b"U+00E4" in done.stderr
+
+
+def test_a_model_of_bytes_completes_bytes(charlm, tmp_path):
+    text = b"\xff\xfe and the\n" * 100
+    assert (
+        charlm("prep", "-", "-o", tmp_path / "data", "--level", "byte", stdin=text).returncode == 0
+    )
+    options = ("--steps", 3, "--width", 8, "--batch", 4, "--context", 8, "--device", "cpu")
+    assert charlm("train", tmp_path / "data", "-o", tmp_path / "run", *options).returncode == 0
+    done = charlm("sample", tmp_path / "run", "--per-line", "--length", 2, stdin=b"\xff\n")
+    assert done.returncode == 0, done.stderr.decode()
+    assert done.stdout.startswith(b"\xff")
 
 
 def test_sample_k_alone_is_sample_k_of_many(sample):
@@ -258,6 +271,10 @@ def test_novel_leaves_out_what_is_copied_and_json_marks_it(charlm, tmp_path):
         ["--best", 0],
         ["--ban", ""],
         ["--only", 1, "-n", 3],
+        ["--match", "a+", "--stop", "b"],
+        ["--interactive", "--save-state", "state"],
+        ["--follow", "--length", 0],
+        ["--state", "state", "--device", "cuda"],
     ],
 )
 def test_options_that_are_of_no_use_together_are_wrong_usage(charlm, model, args):

@@ -81,7 +81,9 @@ def test_a_prompt_read_in_the_batch_is_as_one_read_before(table_engine):
 
 def test_more_rows_than_a_batch_take_the_places_of_those_that_end(table_engine):
     rows = [Row(k, [k % 7] * (k % 5)) for k in range(3 * BATCH)]
-    over = []
+    over, sizes = [], []
+    step = table_engine.step
+    table_engine.step = lambda ids, state: sizes.append(len(ids)) or step(ids, state)
     generate(
         table_engine,
         rows,
@@ -90,6 +92,7 @@ def test_more_rows_than_a_batch_take_the_places_of_those_that_end(table_engine):
         lambda row: over.append(row.k),
     )
     assert sorted(over) == list(range(3 * BATCH))
+    assert max(sizes) == BATCH
     for row in rows[::17]:
         alone = collect(
             table_engine, rows=[row.k], seed=7, length=1 + row.k % 11, prompt=row.prompt

@@ -63,9 +63,11 @@ class SLSTM(Cell):
 
     def recur(self, xp: Any, w: Weights, u: Array, state: State) -> tuple[Array, State]:
         h, c, n, m = state
-        R, count = _by_head(w)
+        size = w["weight_h"].shape[1]
+        count = h.shape[-1] // size
         # Heads first, so that one product serves all rows.
-        v = split(h, count).swapaxes(0, 1) @ R.mT  # (H, B, 4N)
+        R = w["weight_h"].T.reshape(size, count, 4 * size).swapaxes(0, 1)  # (H, N, 4N)
+        v = split(h, count).swapaxes(0, 1) @ R  # (H, B, 4N)
         v = split(v.swapaxes(0, 1), 4).swapaxes(1, 2)  # (B, 4, H, N)
         g = join(split(split(u, 4), count) + v)  # (B, 4, D)
         i, f = g[:, 0], ops.log_sigmoid(xp, g[:, 1]) + m

@@ -119,6 +119,8 @@ def _prepare_streams() -> None:
         sys.stdout = os.fdopen(os.open(os.devnull, os.O_RDONLY), "w")
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    if hasattr(sys.stdin, "reconfigure"):
+        sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")
     # The bytes of a model of bytes go out as they are, but to a terminal.
     errors = "backslashreplace" if sys.stdout.isatty() else "surrogateescape"
     sys.stdout.reconfigure(encoding="utf-8", errors=errors, newline="\n")

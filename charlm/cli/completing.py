@@ -26,13 +26,17 @@ def complete_lines(session: "Session", *, null: bool, echo: bool, as_json: bool)
     def shown(row: "Row") -> str:
         return session.prompts.shown(prompts[row.k]) if echo else ""
 
+    failed: list[DataError] = []
+
     def rows(found: list[records.Record], first: int) -> Iterator["Row"]:
         for k, record in enumerate(found, first):
             try:
                 ids = session.opening(record.text)
             except DataError as error:
+                # What comes before it is completed first.
                 what = "record" if null else "line"
-                raise DataError(f"{record.file}, {what} {record.number}: {error}") from error
+                failed.append(DataError(f"{record.file}, {what} {record.number}: {error}"))
+                return
             prompts[k] = record.text
             yield session.row(k, ids, None)
 
@@ -40,7 +44,8 @@ def complete_lines(session: "Session", *, null: bool, echo: bool, as_json: bool)
     if as_json:
         writer = Json(shown, lambda row: prompts[row.k], session.manner.seed)
     first = 0
-    for found in records.read([], records.Form(null=null, crlf=not null)):
+    form = records.Form(null=null, errors=session.prompts.errors, crlf=not null)
+    for found in records.read([], form):
         sample_texts(
             session.engine,
             session.model.tokenizer,
@@ -49,6 +54,8 @@ def complete_lines(session: "Session", *, null: bool, echo: bool, as_json: bool)
             emit=writer.emit,
             ended=writer.ended,
         )
+        if failed:
+            raise failed[0]
         first += len(found)
         prompts.clear()
     session.prompts.tell()

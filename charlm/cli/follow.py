@@ -19,7 +19,7 @@ REMEMBERED = 10_000  # ids of the text behind it, for what looks back
 class Paced:
     """Hands text on to `writer` at so many characters per second, one by one.
 
-    What was late, because the reader or the model was, is not made up for by a burst.
+    What was late, because the reader or the model was, is not made up for.
     """
 
     def __init__(self, writer: "Writer", chars_per_s: float) -> None:
@@ -30,13 +30,17 @@ class Paced:
     def emit(self, row: "Row", text: str) -> None:
         """Writes the text, character by character."""
         for character in text:
-            self._due = max(self._due, time.monotonic() - 1) + self._every_s
-            time.sleep(max(0.0, self._due - time.monotonic()))
+            self._wait()
             self._writer.emit(row, character)
 
     def ended(self, row: "Row", sample: "Sample") -> None:
         """Ends the row's text."""
+        self._wait()
         self._writer.ended(row, sample)
+
+    def _wait(self) -> None:
+        self._due = max(self._due + self._every_s, time.monotonic())
+        time.sleep(max(0.0, self._due - time.monotonic()))
 
 
 def forever(session: "Session", row: Callable[[int], "Row"], writer: "Writer") -> NoReturn:

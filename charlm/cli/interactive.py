@@ -36,11 +36,13 @@ def converse(session: "Session", first: str) -> None:
         except DataError as error:
             click.echo(f"charlm: {error}", err=True)
             continue
+        session.prompts.tell()
         before = read(session.engine, ids, session.place)
+        shown = session.prompts.shown(typed)
         answer: str | None = "r"
         while answer == "r":
             row = session.row(k, ids, before)
-            writer = Plain(lambda row, typed=typed: typed)
+            writer = Plain(lambda row, shown=shown: shown)
             sample_texts(
                 session.engine,
                 session.model.tokenizer,
@@ -54,7 +56,10 @@ def converse(session: "Session", first: str) -> None:
         if answer is None or answer == "q":
             return
         if answer != "d":
-            place = read(session.engine, row.history.ids, before)
+            ids = row.history.ids
+            # After the end of a record comes the beginning of another.
+            over = session.model.tokenizer.boundary in ids[-1:]
+            place = None if over else read(session.engine, ids, before)
             session = replace(session, place=place)
 
 

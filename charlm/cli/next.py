@@ -76,7 +76,7 @@ def command(
     tokenizer = loaded.tokenizer
     place = None if state is None else states.load(state, loaded)
     prompts = Prompts(loaded, unknown)
-    ids = prompts.ids(prompt_text(prompt, prompt_file))
+    ids = prompts.ids(prompt_text(prompt, prompt_file, prompts.errors))
     prompts.tell()
     ids = opening(tokenizer, loaded.records, ids) if place is None else ids
     place = read(NumpyEngine(loaded.network, loaded.weights), ids, place)

@@ -22,14 +22,16 @@ FOLLOWED_CHARS_PER_S = 50.0
 APART = {
     "per_line": (
         "prompt", "prompt_file", "only", "follow", "interactive", "trace", "best", "unique",
-        "save_state",
+        "save_state", "novel",
     ),
     "follow": (
         "interactive", "trace", "as_json", "best", "unique", "novel", "only", "match", "null",
     ),
     "interactive": (
         "trace", "as_json", "best", "unique", "novel", "only", "match", "prompt_file", "null",
+        "save_state",
     ),
+    "match": ("stops", "max_lines", "until_record"),
     "trace": ("as_json", "best", "unique", "novel", "null"),
     "prompt": ("prompt_file",),
     "only": ("best", "unique"),
@@ -113,6 +115,8 @@ def command(model: Path, device: str, unknown: str, **values: Any) -> None:
     """
     config: SamplingConfig = take(SamplingConfig, values)
     _check(values, config)
+    if device != "cpu" and (values["state"] or values["save_state"]):
+        raise click.UsageError("--state and --save-state are for --device cpu.")
 
     from charlm import model_file
     from charlm.cli.prompts import Prompts
@@ -150,7 +154,7 @@ def _check(values: dict[str, Any], config: SamplingConfig) -> None:
         clash = [other for other in others if {name, other} <= given]
         if clash:
             names = [f"--{one}".replace("_", "-") for one in (name, clash[0])]
-            names = [one.replace("--as-json", "--json") for one in names]
+            names = [one.replace("--as-json", "--json").replace("stops", "stop") for one in names]
             raise click.UsageError(f"Give {names[0]} or {names[1]}, not both.")
     if any(not text for text in (*values["stops"], *values["ban"], *values["allow"])):
         raise click.UsageError("--stop, --ban and --allow need some text.")
@@ -160,13 +164,16 @@ def _check(values: dict[str, Any], config: SamplingConfig) -> None:
         raise click.UsageError("--novel N and --index CORPUS belong together.")
     if values["rate"] is not None and not values["follow"]:
         raise click.UsageError("--rate is for --follow.")
+    if values["follow"] and config.length == 0:
+        raise click.UsageError("--follow needs a --length above 0.")
 
 
 def _manner(model: "Model", config: SamplingConfig, values: dict[str, Any]) -> "Manner":
     from charlm.sampling import processors
     from charlm.sampling.text import DEFAULT_LENGTH, RECORD_LENGTH, Manner
 
-    by_line = values["until_record"] or (values["per_line"] and not values["null"])
+    by_line = values["until_record"] and model.records == "none"
+    by_line = by_line or (values["per_line"] and not values["null"])
     length = config.length
     if length is None and not values["follow"]:
         length = DEFAULT_LENGTH if model.records == "none" and not by_line else RECORD_LENGTH
@@ -204,7 +211,7 @@ def _write_samples(session: "Session", values: dict[str, Any]) -> None:
     from charlm.sampling.text import sample_texts
 
     model, manner = session.model, session.manner
-    text = prompt_text(values["prompt"], values["prompt_file"])
+    text = prompt_text(values["prompt"], values["prompt_file"], session.prompts.errors)
     ids = session.opening(text)
     session.prompts.tell()
     place = read(session.engine, ids, session.place)

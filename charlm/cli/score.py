@@ -114,6 +114,11 @@ def command(
             f"{model} is bidirectional: it needs the text on both sides of a symbol, and can't read"
             " on from record to record. Leave --running out, or train without --bidirectional."
         )
+    if running and loaded.records != "none":
+        raise ConfigError(
+            f"{model} was trained on records, each by itself, and can't read on from one to the"
+            " next. Leave --running out."
+        )
     tokenizer = loaded.tokenizer
     form = records.Form(
         null=null,

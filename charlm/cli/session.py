@@ -38,5 +38,5 @@ class Session:
         from charlm.sampling.generate import Row
 
         row = Row(k, ids, self.place) if place is None else Row(k, place=place)
-        row.history.prompt.extend(ids)
+        row.history.prompt = ids  # one list for all rows: nobody changes it
         return row

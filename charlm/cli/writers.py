@@ -133,7 +133,7 @@ class Chosen:
         unique: bool = False,
         novel: Callable[[str], bool] | None = None,
     ) -> None:
-        self.repeated = self.not_novel = 0
+        self.not_novel = 0
         self._writer = writer
         self._best = best
         self._unique = unique
@@ -152,7 +152,6 @@ class Chosen:
         self._pieces = []
         if self._unique:
             if text in self._known:
-                self.repeated += 1
                 return
             self._known.add(text)
         if self._novel is not None and not self._novel(text):
@@ -205,7 +204,7 @@ def matches(index: "Index", length: int) -> Callable[[str], dict[str, Any]]:
 
     def tell(text: str) -> dict[str, Any]:
         found = index.longest(text)
-        about = {"length": found.length, "text": found.run, "line": found.line}
+        about = {"length": found.length, "text": printable(found.run), "line": found.line}
         return {"novel": found.length < length, "longest_match": about}
 
     return tell

@@ -21,6 +21,7 @@ from charlm.sampling.engine import Engine, NumpyEngine, take_rows
 from charlm.sampling.generate import Place, read
 from charlm.sampling.text import opening
 from charlm.score import Score
+from charlm.tokenizer.normalizing import normalized
 
 BATCH = 128  # texts read side by side; an lstm 1x384 read a quarter more a second than with 64
 WINDOW = 4096  # texts that are sorted by length together, or
@@ -105,12 +106,14 @@ class Scorer:
             unknown = len(tokenizer.encode(text, "replace")) - len(ids)
         nats = 0.0
         if unknown and self._unknown == "skip":
-            nats = NAMING_NATS * (len(text) - len(tokenizer.decode(ids)))
+            read = normalized(text, tokenizer.normalize)
+            nats = NAMING_NATS * (len(read) - len(tokenizer.decode(ids)))
         elif unknown:
             ids = tokenizer.encode(text, self._unknown)
         ids, ends = np.concatenate([ids, self._ending]), len(self._ending)
         chars, size_bytes = len(text) + ends, len(text.encode("utf-8", "surrogateescape")) + ends
-        return ids, Score(nats, len(ids), chars, size_bytes, unknown)
+        skipped = unknown if self._unknown == "skip" else 0
+        return ids, Score(nats, len(ids) + skipped, chars, size_bytes, unknown)
 
 
 class _FromLeft:

@@ -44,7 +44,13 @@ class NumpyEngine:
         self.network = network
         self.start = network.start
         self.vocabulary = network.vocabulary
-        self._w = network.with_table(np, network.arrange(weights))
+        # Products are with transposed matrices, and those of many rows take a quarter less time
+        # where the transposed one is contiguous; a single row's take as long as before.
+        columns = {
+            name: np.asfortranarray(weight) if name != "embedding" else weight
+            for name, weight in weights.items()
+        }
+        self._w = network.with_table(np, network.arrange(columns))
         small = max(weight.nbytes for weight in weights.values()) < THREADED_BYTES
         # For the whole process, but only numpy's BLAS: torch has one of its own.
         pools = threadpoolctl.ThreadpoolController().select(internal_api="openblas")

@@ -13,7 +13,7 @@ import numpy as np
 
 from charlm.sampling.engine import Engine, State, take_rows
 from charlm.sampling.processors import History, Processor
-from charlm.sampling.steady import Steady, is_near
+from charlm.sampling.steady import ROUNDING, Steady, is_near
 
 BATCH = 64  # rows side by side
 
@@ -89,10 +89,8 @@ def generate(
     waiting = iter(rows)
     batch = _Batch(engine, drawing)
     while True:
-        for row in waiting:
+        while len(batch.rows) < BATCH and (row := next(waiting, None)) is not None:
             batch.add(row)
-            if len(batch.rows) == BATCH:
-                break
         if not batch.rows:
             return
         batch.advance(listen, ended)
@@ -177,9 +175,19 @@ class _Batch:
                 ids[at] = choose(bent, uniforms[at : at + 1], drawing.greedy)[0][0]
         if drawing.ends is not None:
             for at, (i, one) in enumerate(zip(drawn, alive, strict=True)):
-                if drawing.ends(one.row, self._logits[i], one.random.random()):
+                if self._ends(i, one):
                     ids[at] = -1
         return ids
+
+    def _ends(self, i: int, alive: _Alive) -> bool:
+        """Whether row i ends before its next draw."""
+        u, ends = alive.random.random(), self._drawing.ends
+        if not self._steady.is_exact(i):
+            off = ROUNDING * float(np.ptp(self._logits[i]))
+            if len({ends(alive.row, self._logits[i], u + d) for d in (-off, off)}) > 1:
+                self._logits[i : i + 1], state = self._steady.read_again(i)
+                self._put(i, state)
+        return ends(alive.row, self._logits[i], u)
 
     def _put(self, i: int, state: State) -> None:
         rows = list(range(len(self.rows)))

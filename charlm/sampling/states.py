@@ -62,8 +62,8 @@ def load(path: Path, model: Model) -> Place:
 
 
 def _read(path: Path) -> tuple[dict, dict[str, np.ndarray]]:
-    if not path.exists():
-        raise DataError(f"{path} does not exist; `charlm sample --save-state FILE` makes a state.")
+    if not path.is_file():
+        raise DataError(f"{path} is not a file; `charlm sample --save-state FILE` makes a state.")
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}

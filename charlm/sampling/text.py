@@ -42,8 +42,8 @@ class Manner:
         """What the sampling loop wants to know of it."""
         config, matcher = self.config, self.matcher
         # The unknown stands for no text.
-        banned = sorted({*self.banned} | ({tokenizer.unknown} - {None}))
-        bends = processors.pipeline(config, match=matcher, banned=banned)
+        unknown = {tokenizer.unknown} - {None}
+        bends = processors.pipeline(config, match=matcher, banned=self.banned or sorted(unknown))
         greedy = config.greedy or config.temperature == 0
         ends = None
         if matcher is not None:
