@@ -176,7 +176,7 @@ def test_torch_stays_unimported(model, corpus):
         (["MODEL", "EMPTY"], 1, "is not a corpus"),
         (["MODEL", "OTHER"], 1, "another tokenizer"),
         (["MODEL", "-"], 1, "stdin is empty"),
-        (["MODEL", "STRANGE"], 1, "'☃' (U+2603) at STRANGE, line 2"),
+        (["MODEL", "STRANGE"], 1, "'☃' (U+2603) at STRANGE, line 2, column "),
         (["MODEL", "LATIN"], 1, "is not UTF-8"),
         (["BOTH", "CORPUS"], 1, "bidirectional"),
         (["NAMES", "OTHER", "--protocol", "nanogpt"], 1, "running text"),

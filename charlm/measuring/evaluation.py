@@ -211,5 +211,5 @@ class _Numbers:
         more = f"; and {len(symbols) - NAMED:,} more" if len(symbols) > NAMED else ""
         return (
             f"not in the model's vocabulary: {'; '.join(named)}{more}. Leave such characters out"
-            " with --unknown skip, or have others in their place with --unknown replace."
+            " with --unknown skip, or have others in their place with --unknown replace or nearest."
         )

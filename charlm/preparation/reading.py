@@ -36,7 +36,7 @@ class Reader:
         self._source = self._sources[0]
         self._locating = locating
         self._text = ""
-        self._lines_before = 0
+        self._lines_before = self._chars_before = 0
 
     def pieces(self) -> Iterator[list[str]]:
         """The text, chunk by chunk. Raises DataError where there is none."""
@@ -45,7 +45,10 @@ class Reader:
         for sources in [self._sources] if joined else [[source] for source in self._sources]:
             for text in self.decoding.recut(self._decoded(sources)):
                 if self._locating:
-                    self._lines_before += self._text.count("\n")
+                    lines = self._text.count("\n")
+                    self._lines_before += lines
+                    whole = self._text.rpartition("\n")[2]
+                    self._chars_before = len(whole) + (0 if lines else self._chars_before)
                     self._text = text
                 self.lines.add(text.encode("latin-1" if self._latin else "utf-8"))
                 yield self._records.cut(text)
@@ -61,14 +64,16 @@ class Reader:
         return f"{first} with {len(others)} more" if others else first
 
     def where(self, symbol: str) -> str:
-        """Where a symbol of the pieces handed out last stands: source and line."""
-        at = max(0, self._text.find(symbol))
-        line = self._lines_before + self._text.count("\n", 0, at) + 1
-        return f"{self._source.name}, line {line}"
+        """Where a symbol of the pieces handed out last stands: source, line and column."""
+        before = self._text[: max(0, self._text.find(symbol))]
+        lines = before.count("\n")
+        column = len(before.rpartition("\n")[2]) + (0 if lines else self._chars_before) + 1
+        return f"{self._source.name}, line {self._lines_before + lines + 1}, column {column}"
 
     def _decoded(self, sources: list[Source]) -> Iterator[str]:
         for source in sources:
-            self._source, self._text, self._lines_before = source, "", 0
+            self._source, self._text = source, ""
+            self._lines_before = self._chars_before = 0
             yield from self.decoding.decoded(source)
 
     def sources(self) -> list[dict[str, Any]]:
