@@ -138,10 +138,12 @@ def command(model: Path, device: str, unknown: str, **values: Any) -> None:
     if values["interactive"]:
         from charlm.cli.interactive import converse
 
+        _tell_seed(manner)
         converse(session, values["prompt"] or "")
     elif values["per_line"]:
         from charlm.cli.completing import complete_lines
 
+        _tell_seed(manner)
         complete_lines(session, null=values["null"], echo=values["echo"], as_json=values["as_json"])
     else:
         _write_samples(session, values)
@@ -189,9 +191,13 @@ def _manner(model: "Model", config: SamplingConfig, values: dict[str, Any]) -> "
     seed = config.seed
     if seed is None:
         seed = random.SystemRandom().randrange(2**31)
-        if not (config.greedy or config.temperature == 0):
-            click.echo(f"seed {seed}", err=True)
     return Manner(config, seed, length, stops, values["max_lines"], banned, matcher)
+
+
+def _tell_seed(manner: "Manner") -> None:
+    config = manner.config
+    if config.seed is None and not (config.greedy or config.temperature == 0):
+        click.echo(f"seed {manner.seed}", err=True)
 
 
 def _engine(model: "Model", device: str) -> "Engine":
@@ -214,6 +220,12 @@ def _write_samples(session: "Session", values: dict[str, Any]) -> None:
     text = prompt_text(values["prompt"], values["prompt_file"], session.prompts.errors)
     ids = session.opening(text)
     session.prompts.tell()
+    tell = None
+    if values["novel"] is not None:
+        from charlm.novelty import Index
+
+        tell = writers.matches(Index.open(values["index"]), values["novel"])
+    _tell_seed(manner)
     place = read(session.engine, ids, session.place)
     if values["save_state"] is not None:
         states.save(place, model, values["save_state"])
@@ -226,11 +238,8 @@ def _write_samples(session: "Session", values: dict[str, Any]) -> None:
         paced = Paced(plain, values["rate"] or FOLLOWED_CHARS_PER_S)
         forever(session, lambda k: session.row(k, ids, place), paced)
     writer: Writer = plain
-    seen = tell = is_novel = None
-    if values["novel"] is not None:
-        from charlm.novelty import Index
-
-        tell = writers.matches(Index.open(values["index"]), values["novel"])
+    seen = is_novel = None
+    if tell is not None:
         is_novel = None if values["as_json"] else lambda text: tell(text)["novel"]
     if values["as_json"]:
         writer = writers.Json(lambda row: shown, lambda row: text, manner.seed, tell)
