@@ -28,7 +28,7 @@ def test_a_seed_it_chose_is_told_and_gives_the_same_text(charlm, model):
 
 
 @pytest.mark.parametrize("knob", [["--temperature", "0.5"], ["--top-k", "2"], ["--top-p", "0.5"],
-                                  ["--min-p", "0.5"], ["--greedy"]])  # fmt: skip
+                                  ["--min-p", "0.5"], ["--greedy"], ["--repetition-penalty", "3"]])  # fmt: skip
 def test_every_knob_of_the_distribution_changes_something(charlm, model, knob):
     common = ["--length", 200, "--seed", 1]
     assert sample(charlm, model, *common, *knob) != sample(charlm, model, *common)
