@@ -27,8 +27,17 @@ def test_a_seed_it_chose_is_told_and_gives_the_same_text(charlm, model):
     assert sample(charlm, model, "--length", 80, "--seed", seed) == first.stdout.decode()
 
 
-@pytest.mark.parametrize("knob", [["--temperature", "0.5"], ["--top-k", "2"], ["--top-p", "0.5"],
-                                  ["--min-p", "0.5"], ["--greedy"], ["--repetition-penalty", "3"]])  # fmt: skip
+@pytest.mark.parametrize(
+    "knob",
+    [
+        ["--temperature", "0.5"],
+        ["--top-k", "2"],
+        ["--top-p", "0.5"],
+        ["--min-p", "0.5"],
+        ["--greedy"],
+        ["--repetition-penalty", "3"],
+    ],
+)
 def test_every_knob_of_the_distribution_changes_something(charlm, model, knob):
     common = ["--length", 200, "--seed", 1]
     assert sample(charlm, model, *common, *knob) != sample(charlm, model, *common)
