@@ -4,22 +4,17 @@ Such a figure is no code length: a text could not be sent with so few bits, beca
 symbol has seen those after it too. It tells what stands out, and compares bidirectional models.
 """
 
-from typing import Any
-
 import numpy as np
 
 from charlm.measuring.rows import Rows, first_rows
 from charlm.network import Bidirectional
-from charlm.network.stack import Stack
-from charlm.sampling.engine import State, take_rows
+from charlm.sampling.engine import take_rows
+from charlm.sampling.sides import Reading, Side
 
 # A long text is read in pieces, so that the right stack's outputs fit into memory. Beside each the
 # right stack reads so many symbols of the text after it, which is all that it remembers.
 PIECE = 1024
 REACH = 1024
-
-# What a side has read: its output (B, D) in a layer of its own, then its stack's state.
-Reading = State
 
 
 class BothSides:
@@ -39,8 +34,8 @@ class BothSides:
     ) -> None:
         self._network = network
         self._w = network.arrange(weights)
-        self._left = _Side(network.stack, self._w["stack"], self._w["embedding"])
-        self._right = _Side(network.right, self._w["right"], self._w["embedding"])
+        self._left = Side(network.stack, self._w["stack"], self._w["embedding"])
+        self._right = Side(network.right, self._w["right"], self._w["embedding"])
         self._ends = ends
         self._begun = self._left.begin()
         for id in opening:
@@ -76,25 +71,6 @@ class BothSides:
             if t > begin:
                 reading = self._right.step(reading, rows.ids[places])
         return found
-
-
-class _Side:
-    """One stack of the network, reading ids in its own direction."""
-
-    def __init__(self, stack: Stack, w: list[dict[str, Any]], embedding: np.ndarray) -> None:
-        self._stack = stack
-        self._w = w
-        self._embedding = embedding  # its last row is the start's
-
-    def begin(self) -> Reading:
-        """What one row has read before any text: the start."""
-        state = self._stack.initial_state(np, 1, self._embedding)
-        return self.step(((), *state), np.array([len(self._embedding) - 1]))
-
-    def step(self, reading: Reading, ids: np.ndarray) -> Reading:
-        """The reading after one more id of each row (B,)."""
-        output, state = self._stack.step(np, self._w, self._embedding[ids], reading[1:])
-        return (output,), *state
 
 
 def _joined(reading: Reading, fresh: Reading, rows: int) -> Reading:

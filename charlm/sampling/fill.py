@@ -16,24 +16,20 @@ restoration of images".
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import Any
 
 import numpy as np
 
 from charlm.network import Bidirectional
-from charlm.network.stack import Stack
-from charlm.sampling.engine import State, take_rows
+from charlm.sampling.engine import take_rows
 from charlm.sampling.generate import BATCH, choose
 from charlm.sampling.processors import History, Processor, ban
+from charlm.sampling.sides import Reading, Side
 
 # Of a longer text between two gaps so much is read beside each, from the start, as in training.
 # What lay 64 back or farther changed a gru's prediction by less than 1e-6 bits; attention remembers
 # 512 symbols unless told.
 REACH = 1024
 FOLLOWING = 16  # known symbols after a gap that take part in choosing its length
-
-# What a side has read: its output (B, D) in a layer of its own, then its stack's state.
-Reading = State
 
 
 @dataclass(frozen=True)
@@ -213,23 +209,8 @@ class Filler:
         return self._network.merge(np, self._w, output, right, distances)
 
 
-class _Side:
-    """One stack of a bidirectional network, reading ids in its own direction."""
-
-    def __init__(self, stack: Stack, w: list[dict[str, Any]], embedding: np.ndarray) -> None:
-        self._stack = stack
-        self._w = w
-        self._embedding = embedding  # its last row is the start's
-
-    def begin(self) -> Reading:
-        """What one row has read before any text: the start."""
-        state = self._stack.initial_state(np, 1, self._embedding)
-        return self.step(((), *state), np.array([len(self._embedding) - 1]))
-
-    def step(self, reading: Reading, ids: np.ndarray) -> Reading:
-        """The reading after one more id of each row (B,)."""
-        output, state = self._stack.step(np, self._w, self._embedding[ids], reading[1:])
-        return (output,), *state
+class _Side(Side):
+    """A side that reads texts of many rows."""
 
     def read(self, reading: Reading, ids: np.ndarray) -> Reading:
         """The reading after ids (T,), the same for all rows; one row after more than REACH."""
