@@ -87,5 +87,6 @@ def write(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    write(PAGES)
-    print(f"{len(pages())} man pages in {PAGES}", file=sys.stderr)
+    there = Path(sys.argv[1]) if len(sys.argv) > 1 else PAGES
+    write(there)
+    print(f"{len(pages())} man pages in {there}", file=sys.stderr)
