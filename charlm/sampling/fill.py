@@ -21,7 +21,7 @@ import numpy as np
 
 from charlm.network import Bidirectional
 from charlm.sampling.engine import take_rows
-from charlm.sampling.generate import BATCH, choose
+from charlm.sampling.generate import BATCH, choose, nats_of
 from charlm.sampling.processors import History, Processor, ban
 from charlm.sampling.sides import Reading, Side
 
@@ -189,7 +189,7 @@ class Filler:
             for history, id in zip(histories, ids.tolist(), strict=True):
                 history.ids.append(id)
             columns.append(ids)
-            nats.append(_nats_of(logits, ids))
+            nats.append(nats_of(logits, ids))
             left = self._left.step(left, ids)
         rows = zip(lengths, np.stack(columns, 1), np.stack(nats, 1), strict=True)
         return [Drawn(ids[:length].tolist(), each[:length].sum()) for length, ids, each in rows]
@@ -198,7 +198,7 @@ class Filler:
         """The negative log-likelihood (B,) of each row's own ids (B, T), from the left alone."""
         nats = np.zeros(len(own))
         for ids in own.T:
-            nats += np.where(ids >= 0, _nats_of(self._logits(left, None, ids), ids), 0)
+            nats += np.where(ids >= 0, nats_of(self._logits(left, None, ids), ids), 0)
             left = self._left.step(left, ids)
         return nats
 
@@ -272,9 +272,3 @@ def _padded(own: list[list[int]]) -> np.ndarray:
     for row, ids in zip(found, own, strict=True):
         row[: len(ids)] = ids
     return found
-
-
-def _nats_of(logits: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """The negative log-likelihood (B,) of ids (B,) by logits (B, V)."""
-    chosen = np.take_along_axis(logits, ids[:, None], axis=-1).astype(np.float64)
-    return np.logaddexp.reduce(logits - chosen, axis=-1)

@@ -137,7 +137,7 @@ class _Batch:
                 ids[i] = alive.todo.popleft()
         if drawn:
             ids[drawn] = self._draw(drawn)
-            costs = _nats(self._logits[drawn], ids[drawn])
+            costs = nats_of(self._logits[drawn], ids[drawn])
             for i, id, nats in zip(drawn, ids[drawn].tolist(), costs.tolist(), strict=True):
                 row = self.rows[i].row
                 if id >= 0:
@@ -226,7 +226,7 @@ def choose(
     return (cumulative <= targets[:, None]).sum(axis=-1), edges.min(axis=-1) / totals
 
 
-def _nats(logits: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """The negative log-likelihood (B,) of ids (B,) by logits (B, V)."""
-    shifted = logits - logits.max(axis=-1, keepdims=True)
-    return np.log(np.exp(shifted).sum(axis=-1)) - shifted[np.arange(len(ids)), ids]
+def nats_of(logits: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """The negative log-likelihood (B,) of ids (B,) by logits (B, V), float64."""
+    chosen = np.take_along_axis(logits, ids[:, None], axis=-1).astype(np.float64)
+    return np.logaddexp.reduce(logits - chosen, axis=-1)
