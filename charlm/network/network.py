@@ -80,9 +80,18 @@ class Network:
         self, xp: Any, w: Weights, ids: Array, state: tuple[State, ...]
     ) -> tuple[Array, tuple[State, ...]]:
         """The logits (B, V) of what follows ids (B,), and the next state."""
-        x = ops.lookup(xp, w["embedding"], ids)
-        first = w["table"] and tuple(ops.lookup(xp, table, ids) for table in w["table"])
-        x, state = self.stack.step(xp, w["stack"], x, state, first)
+        return self.advance(xp, w, self.read(xp, w, ids), state)
+
+    def read(self, xp: Any, w: Weights, ids: Array) -> tuple[Array, ...]:
+        """What a step takes from ids (B,): their embedding (B, E), and their rows of the table."""
+        return tuple(ops.lookup(xp, table, ids) for table in (w["embedding"], *(w["table"] or ())))
+
+    def advance(
+        self, xp: Any, w: Weights, read: tuple[Array, ...], state: tuple[State, ...]
+    ) -> tuple[Array, tuple[State, ...]]:
+        """The rest of a step, all of it arithmetic: logits (B, V) and the next state."""
+        x, *first = read
+        x, state = self.stack.step(xp, w["stack"], x, state, tuple(first) or None)
         return self._head(xp, w, x), state
 
     def scan(
