@@ -156,7 +156,9 @@ class Trainer:
 
     def _scan_of(self, cell: Cell) -> Callable:
         scan = cell.scan
-        if cell.precise and self.config.precision == "bfloat16":
+        # Some CPUs have products in bfloat16 but no fused recurrence.
+        lacking = self.device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        if self.config.precision == "bfloat16" and (cell.precise or (cell.fused and lacking)):
             scan = partial(_in_own_precision, scan)
         return torch.compiler.disable(scan) if cell.fused and self.config.compile else scan
 
