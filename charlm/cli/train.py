@@ -3,16 +3,21 @@
 import math
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from charlm.cells import CELLS
 from charlm.cli.options import PATH, CellNames, knob_options, take
-from charlm.config import NetworkConfig, PrepConfig, TrainingConfig
+from charlm.config import Knobs, NetworkConfig, PrepConfig, TrainingConfig
 from charlm.errors import DataError
+
+if TYPE_CHECKING:
+    from charlm.corpus import Corpus
+    from charlm.model_file import Model
 
 # A budget is the time of the whole process; this module is loaded about 0.1 s after its start.
 STARTED = time.monotonic() - 0.1
@@ -22,6 +27,9 @@ RESUMABLE = ("budget", "steps", "epochs", "patience", "device")
 @click.command("train", short_help="Train a model on a corpus.")
 @click.argument("corpus", type=PATH, required=False)
 @click.option("-o", "--out", type=PATH, help="The run directory to make.")
+@click.option(
+    "--init", type=PATH, metavar="MODEL", help="Go on from MODEL, a run or a model file, anew."
+)
 @click.option("--resume", type=PATH, metavar="RUN", help="Go on with RUN exactly where it stopped.")
 @click.option("--force", is_flag=True, help="Replace an existing run.")
 @knob_options(NetworkConfig, types={"cell": CellNames(list(CELLS))})
@@ -32,6 +40,7 @@ def command(
     ctx: click.Context,
     corpus: Path | None,
     out: Path | None,
+    init: Path | None,
     resume: Path | None,
     force: bool,
     as_json: bool,
@@ -43,23 +52,31 @@ def command(
     model on the validation split is kept; the learning rate falls to its end just when the run
     does.
 
+    With --init the run begins from the weights of a model that is there already, and has its shape.
+    Symbols are matched by what they are; the model keeps all of its own, and gets those of CORPUS
+    that it lacks.
+
     \b
     charlm train data -o run                      two minutes, no other flag needed
     charlm train data -o run --budget 10m --cell gru --width 512
     charlm train data -o run --steps 2000 --seed 1
     charlm train --resume run                     after Ctrl-C, exactly where it stopped
+    charlm train new.txt --init run -o tuned      goes on from a model, on another text
     """
     if (out is None) == (resume is None):
         raise click.UsageError("Give either -o RUN for a new run, or --resume RUN.")
     if resume is not None:
         if force:
             raise click.UsageError("--force makes a new run; --resume goes on with an old one.")
+        if init is not None:
+            raise click.UsageError("--init begins a new run; --resume goes on with an old one.")
         changes = _changes(ctx, values)
     elif corpus is None:
         raise click.UsageError("Missing argument 'CORPUS': a corpus that `charlm prep` made.")
     elif not corpus.exists() and str(corpus) != "-":
         raise DataError(f"{corpus} does not exist; `charlm prep TEXT -o {corpus}` makes a corpus.")
-    network = take(NetworkConfig, values)
+    model = None if init is None else _model(ctx, init, out, values)
+    network = take(NetworkConfig, values) if model is None else model.network.config
     training = take(TrainingConfig, values)
 
     from charlm.cli.progress import Progress
@@ -67,14 +84,18 @@ def command(
     with Progress() as progress:
         # torch takes a second or two to load: after the checks above, and after a sign of life.
         from charlm.training import begin
+        from charlm.training.fine_tuning import Origin
 
         if resume is not None:
             out = resume
             run = begin.resume(resume, corpus, changes, progress.listener(), STARTED)
         else:
             begin.check_directory(out, force=force)
-            prepared = _corpus(corpus, out, progress.say)
-            run = begin.begin(prepared, out, network, training, progress.listener(), STARTED)
+            prepared = _corpus(corpus, out, model, progress.say)
+            origin = model and Origin(init, model)
+            run = begin.begin(
+                prepared, out, network, training, progress.listener(), STARTED, origin
+            )
         progress.begin(run)
         outcome = run.go()
         progress.end(run, outcome)
@@ -98,13 +119,16 @@ def command(
         ctx.exit(128 + outcome.signal)
 
 
+def _given(ctx: click.Context, *knobs: type[Knobs]) -> set[str]:
+    """The knobs that stand on the command line."""
+    source = click.core.ParameterSource.COMMANDLINE
+    names = {f.name for group in knobs for f in fields(group)}
+    return {name for name in names if ctx.get_parameter_source(name) == source}
+
+
 def _changes(ctx: click.Context, values: dict[str, Any]) -> dict[str, Any]:
     """What a resumed run is told to do otherwise; most knobs are part of it and stay."""
-    given = {
-        f.name
-        for f in (*fields(NetworkConfig), *fields(TrainingConfig))
-        if ctx.get_parameter_source(f.name) == click.core.ParameterSource.COMMANDLINE
-    }
+    given = _given(ctx, NetworkConfig, TrainingConfig)
     fixed = sorted(given - set(RESUMABLE))
     if fixed:
         raise click.UsageError(
@@ -114,12 +138,37 @@ def _changes(ctx: click.Context, values: dict[str, Any]) -> dict[str, Any]:
     return {name: values[name] for name in given}
 
 
-def _corpus(path: Path, out: Path, say: Any) -> Any:
+def _model(ctx: click.Context, init: Path, out: Path, values: dict[str, Any]) -> "Model":
+    """The model to begin from, which nothing on the command line contradicts."""
+    from charlm import model_file
+
+    model = model_file.load(init)
+    for name in sorted(_given(ctx, NetworkConfig)):
+        theirs = getattr(model.network.config, name)
+        if values[name] != theirs:
+            raise click.UsageError(
+                f"--{name.replace('_', '-')} is {theirs} in {init}, and stays so; leave it out."
+            )
+    if out.resolve() in model_file.find(init).resolve().parents:
+        raise click.UsageError(f"{init} is to be kept; give the new run another name with -o.")
+    return model
+
+
+def _corpus(path: Path, out: Path, model: "Model | None", say: Callable[[str], None]) -> "Corpus":
+    """The corpus in `path`, or one made of the text there; in the ids of `model`, if there is one.
+
+    One that has to be made becomes a part of the run `out`.
+    """
     from charlm.corpus import Corpus, prepare
-
-    if path.is_dir():
-        return Corpus(path)
     from charlm.training.begin import OWN_CORPUS
+    from charlm.training.fine_tuning import fitted
 
-    say(f"{'stdin' if str(path) == '-' else path} is text: preparing it into {out / OWN_CORPUS}")
-    return prepare([path], out / OWN_CORPUS, PrepConfig(), force=True, say=say)
+    own = out / OWN_CORPUS
+    if path.is_dir():
+        corpus = Corpus(path)
+        return corpus if model is None else fitted(corpus, model, own, say)
+    say(f"{'stdin' if str(path) == '-' else path} is text: preparing it into {own}")
+    if model is None:
+        return prepare([path], own, PrepConfig(), force=True, say=say)
+    config = PrepConfig(records=model.records)
+    return prepare([path], own, config, tokenizer=model.tokenizer, grow=True, force=True, say=say)

@@ -18,6 +18,7 @@ from charlm.errors import ConfigError, DataError
 from charlm.network import Network, build
 from charlm.network.bidirectional import DISTANCES
 from charlm.training import checkpoint, optimizers
+from charlm.training.fine_tuning import LR_SHARE, Origin
 from charlm.training.initialise import initial_weights
 from charlm.training.plan import BudgetPlan, Plan, StepPlan
 from charlm.training.run import LOG_NAME, Run
@@ -45,10 +46,13 @@ def begin(
     config: TrainingConfig,
     listener: Listener,
     started: float,
+    origin: Origin | None = None,
 ) -> Run:
     """A new run in the directory `out`; `started` is when its clock began.
 
-    An earlier run there is removed only when nothing can be found wrong with the new one any more.
+    With `origin` it goes on from that model, whose shape `network_config` is and whose ids the
+    corpus has (`fine_tuning.fitted`). An earlier run in `out` is removed only when nothing can be
+    found wrong with the new one any more.
     """
     if config.seed is None:
         config = replace(config, seed=random.SystemRandom().randrange(2**31))
@@ -59,7 +63,8 @@ def begin(
             listener.say(f"dropout {config.dropout:g}, as the text is short")
     # What is left open is written down as it was decided, for `info` and for good.
     if config.lr is None:
-        config = replace(config, lr=default_lr(network_config, config.optimizer))
+        share = 1.0 if origin is None else LR_SHARE
+        config = replace(config, lr=share * default_lr(network_config, config.optimizer))
     if config.budget is config.steps is config.epochs is None:
         config = replace(config, budget=DEFAULT_BUDGET_S)
     if network_config.bidirectional and config.peek:
@@ -67,7 +72,9 @@ def begin(
     network = build(network_config, corpus.tokenizer.vocabulary)
     streams = _streams(corpus, network, config)
     device = choose_device(config, listener)
-    weights = initial_weights(network, config.seed)
+    weights = initial_weights(network, config.seed) if origin is None else origin.weights(network)
+    if origin is not None and (news := origin.news(corpus.tokenizer)):
+        listener.say(news)
     trainer = Trainer(network, config, weights, streams, device)
     first = {
         "version": __version__,
@@ -79,7 +86,9 @@ def begin(
         "vocabulary": network.vocabulary,
         "device": str(device),
     }
-    standing = Standing()
+    standing = Standing(init=origin and origin.about())
+    if standing.init:
+        first["init"] = standing.init
     out.mkdir(parents=True, exist_ok=True)
     for name in (checkpoint.LAST_NAME, model_file.MODEL_NAME):
         (out / name).unlink(missing_ok=True)

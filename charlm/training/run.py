@@ -244,6 +244,8 @@ class Run:
             "val_bits_per_char": score.bits_per_char if score else None,
             "val_chars": score.chars if score else 0,
         }
+        if self.standing.init:
+            history["init"] = self.standing.init
         model = Model(
             network=self.network,
             weights=self._numpy_weights(),
