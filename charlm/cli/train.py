@@ -1,5 +1,6 @@
 """`charlm train`: a corpus in, a run directory out."""
 
+import json
 import math
 import sys
 import time
@@ -18,6 +19,7 @@ from charlm.errors import DataError
 if TYPE_CHECKING:
     from charlm.corpus import Corpus
     from charlm.model_file import Model
+    from charlm.training.standing import Outcome
 
 # A budget is the time of the whole process; this module is loaded about 0.1 s after its start.
 STARTED = time.monotonic() - 0.1
@@ -31,6 +33,13 @@ RESUMABLE = ("budget", "steps", "epochs", "patience", "device")
     "--init", type=PATH, metavar="MODEL", help="Go on from MODEL, a run or a model file, anew."
 )
 @click.option("--resume", type=PATH, metavar="RUN", help="Go on with RUN exactly where it stopped.")
+@click.option(
+    "--seeds",
+    "count",
+    type=click.IntRange(2),
+    metavar="N",
+    help="Train N times, with --seed and the seeds after it, and keep the best.",
+)
 @click.option("--force", is_flag=True, help="Replace an existing run.")
 @knob_options(NetworkConfig, types={"cell": CellNames(list(CELLS))})
 @knob_options(TrainingConfig)
@@ -42,6 +51,7 @@ def command(
     out: Path | None,
     init: Path | None,
     resume: Path | None,
+    count: int | None,
     force: bool,
     as_json: bool,
     **values: Any,
@@ -56,20 +66,23 @@ def command(
     Symbols are matched by what they are; the model keeps all of its own, and gets those of CORPUS
     that it lacks.
 
+    With --seeds each seed has a run of its own, RUN/seed-N, one after another, and RUN the best
+    model of them; --budget is for each. Mean and standard deviation are told at the end.
+
     \b
     charlm train data -o run                      two minutes, no other flag needed
     charlm train data -o run --budget 10m --cell gru --width 512
     charlm train data -o run --steps 2000 --seed 1
     charlm train --resume run                     after Ctrl-C, exactly where it stopped
     charlm train new.txt --init run -o tuned      goes on from a model, on another text
+    charlm train data -o runs --seeds 5 --steps 900
     """
     if (out is None) == (resume is None):
         raise click.UsageError("Give either -o RUN for a new run, or --resume RUN.")
     if resume is not None:
-        if force:
-            raise click.UsageError("--force makes a new run; --resume goes on with an old one.")
-        if init is not None:
-            raise click.UsageError("--init begins a new run; --resume goes on with an old one.")
+        for given, name in ((force, "--force"), (init, "--init"), (count, "--seeds")):
+            if given:
+                raise click.UsageError(f"{name} makes a new run; --resume goes on with an old one.")
         changes = _changes(ctx, values)
     elif corpus is None:
         raise click.UsageError("Missing argument 'CORPUS': a corpus that `charlm prep` made.")
@@ -83,40 +96,54 @@ def command(
 
     with Progress() as progress:
         # torch takes a second or two to load: after the checks above, and after a sign of life.
-        from charlm.training import begin
+        from charlm.training import begin, directory, seeds, watch
         from charlm.training.fine_tuning import Origin
 
+        listener = progress.listener()
         if resume is not None:
             out = resume
-            run = begin.resume(resume, corpus, changes, progress.listener(), STARTED)
+            several = (out / directory.SEEDS_NAME).exists()
+            if not several:
+                run = begin.resume(out, corpus, changes, listener, STARTED)
         else:
-            begin.check_directory(out, force=force)
+            directory.check_directory(out, force=force)
             prepared = _corpus(corpus, out, model, progress.say)
+            parts = (prepared, out, network, training)
             origin = model and Origin(init, model)
-            run = begin.begin(
-                prepared, out, network, training, progress.listener(), STARTED, origin
-            )
-        progress.begin(run)
-        outcome = run.go()
-        progress.end(run, outcome)
-    if as_json:
-        import json
+            several = count is not None
+            if several:
+                seeds.begin_all(*parts, count, listener, origin)
+                corpus, changes = None, {}
+            else:
+                run = begin.begin(*parts, listener, STARTED, origin)
+        if not several:
+            outcome = watch.go(run, progress)
+    if several:
+        from charlm.cli.seeds import train_seeds
 
-        from charlm import model_file
-
-        best = outcome.best_nats_per_char
-        summary = {
-            "model": str(out / model_file.MODEL_NAME),
-            "steps": outcome.steps,
-            "val_nats_per_char": best,
-            "val_bits_per_char": None if best is None else best / math.log(2),
-            "signal": outcome.signal,
-        }
-        click.echo(json.dumps(summary))
-    if outcome.signal is not None:
+        signal = train_seeds(out, corpus, changes, as_json=as_json)
+    else:
+        signal = outcome.signal
+        if as_json:
+            _print_outcome(out, outcome)
+    if signal is not None:
         click.echo(f"stopped and saved; to go on: charlm train --resume {out}", err=True)
         sys.stdout.flush()
-        ctx.exit(128 + outcome.signal)
+        ctx.exit(128 + signal)
+
+
+def _print_outcome(out: Path, outcome: "Outcome") -> None:
+    from charlm import model_file
+
+    best = outcome.best_nats_per_char
+    summary = {
+        "model": str(out / model_file.MODEL_NAME),
+        "steps": outcome.steps,
+        "val_nats_per_char": best,
+        "val_bits_per_char": None if best is None else best / math.log(2),
+        "signal": outcome.signal,
+    }
+    click.echo(json.dumps(summary))
 
 
 def _given(ctx: click.Context, *knobs: type[Knobs]) -> set[str]:
@@ -160,7 +187,7 @@ def _corpus(path: Path, out: Path, model: "Model | None", say: Callable[[str], N
     One that has to be made becomes a part of the run `out`.
     """
     from charlm.corpus import Corpus, prepare
-    from charlm.training.begin import OWN_CORPUS
+    from charlm.training.directory import OWN_CORPUS
     from charlm.training.fine_tuning import fitted
 
     own = out / OWN_CORPUS
