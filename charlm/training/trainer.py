@@ -39,9 +39,10 @@ class Trainer:
         self.config = config
         self.device = device
         self.streams = streams
-        # clone: an update must never reach tensors the caller still holds
+        # clone: an update must never reach tensors the caller still holds. The optimiser numbers
+        # its states in this order, which must be the same when they are loaded.
         self.weights = {
-            name: weight.to(device).clone().requires_grad_() for name, weight in weights.items()
+            name: weights[name].to(device).clone().requires_grad_() for name in network.shapes()
         }
         self.optimizers = optimizers.build(config, self.weights, network.config.width)
         self.state: State | None = None
