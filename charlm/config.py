@@ -13,6 +13,7 @@ LEVELS = ("char", "byte", "word", "bpe")
 RECORDS = ("none", "line", "blank", "file")
 NORMALIZATIONS = ("none", "nfc", "nfkc")
 OPTIMIZERS = ("adamw", "adam", "sgd", "rmsprop", "muon")
+AVERAGES = ("none", "ema", "nt-asgd")
 SCHEDULES = ("linear", "cosine", "wsd", "constant")
 NORMS = ("none", "layer", "rms")
 PRECISIONS = ("float32", "tf32", "bfloat16")
@@ -203,6 +204,18 @@ class TrainingConfig(Knobs):
         "Fraction of each layer's outputs dropped (default: more for a shorter text).",
         low=0,
         below=1,
+    )
+    average: str = knob(
+        "none",
+        "Validate and keep an average of the weights: ema, of the run's last part; nt-asgd, of all"
+        " since validation stopped getting better.",
+        choices=AVERAGES,
+    )
+    average_share: float = knob(
+        0.05, "ema: the mean age of what is averaged, as a share of the run.", above=0, high=0.5
+    )
+    average_wait: int = knob(
+        5, "nt-asgd: begin when a validation is worse than the best so many before it.", low=1
     )
     seed: int | None = knob(
         None, "Seed of every random choice (default: chosen, and told).", low=0, high=2**63 - 1

@@ -105,6 +105,36 @@ def test_a_run_resumed_after_sigterm_equals_the_uninterrupted_run(charlm, corpus
     assert weights(cut) == weights(tmp_path / "whole")
 
 
+@pytest.mark.parametrize("average", ["ema", "nt-asgd"])
+def test_an_averaged_run_stopped_and_resumed_equals_the_uninterrupted_run(
+    charlm, corpus, tmp_path, average
+):
+    steps = ["--steps", 300, "--eval-every", 20, "--average", average, "--average-wait", 1]
+    steps += ["--lr", "0.5", *SMALL]  # so high that validation does not get better for long
+    assert charlm("train", corpus, "-o", tmp_path / "whole", *steps).returncode == 0
+    cut = tmp_path / "cut"
+    process = start("train", corpus, "-o", cut, *steps)
+    wait_for(lambda: (cut / "log.jsonl").exists() and len(log(cut)) > 20, process)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    done = charlm("train", "--resume", cut)
+    assert done.returncode == 0, done.stderr.decode()
+    assert without_times(log(cut)) == without_times(log(tmp_path / "whole"))
+    assert weights(cut) == weights(tmp_path / "whole")
+    assert any(name.startswith("average.") for name in weights(cut))
+    assert charlm("sample", cut, "--length", 5).returncode == 0
+
+
+def test_nt_asgd_needs_validation_text(charlm, tmp_path):
+    (tmp_path / "text").write_text("the cat sat on the mat.\n" * 50)
+    prep = ["prep", tmp_path / "text", "-o", tmp_path / "data", "--val", 0, "--test", 0]
+    assert charlm(*prep).returncode == 0
+    done = charlm("train", tmp_path / "data", "-o", tmp_path / "r", "--average", "nt-asgd", *SMALL)
+    assert done.returncode == 1
+    assert b"--average ema" in done.stderr
+
+
 def test_a_run_killed_outright_goes_on_from_its_last_save(charlm, corpus, tmp_path):
     steps = ["--steps", 300, "--eval-every", 10, *SMALL]
     assert charlm("train", corpus, "-o", tmp_path / "whole", *steps).returncode == 0
@@ -237,6 +267,8 @@ def test_nan_stops_with_advice_and_leaves_the_last_good_files(charlm, corpus, tm
         (["CORPUS", "-o", "r", "--lr", "-1"], 2, "--lr"),
         (["CORPUS", "-o", "r", "--lr", "nan"], 1, "lr"),
         (["CORPUS", "-o", "r", "--budget", "soon"], 2, "length of time"),
+        (["CORPUS", "-o", "r", "--average", "mean"], 2, "nt-asgd"),
+        (["CORPUS", "-o", "r", "--average-share", "0.6"], 2, "--average-share"),
         (["CORPUS", "-o", "r", "--tied", "--embedding", "3", "--steps", "5"], 1, "tied"),
         (["--resume", "nowhere"], 1, "nowhere"),
         (["--resume", "nowhere", "--width", "5"], 2, "--width"),

@@ -60,7 +60,7 @@ CHANGES = [
     *[(key, {}, {key: value}) for key, value in {
         "steps": 7, "batch": 3, "context": 7, "lr": 1e-3, "schedule": "constant", "warmup": 0.9,
         "optimizer": "sgd", "weight_decay": 0.5, "clip": 1e-3, "dropout": 0.9, "seed": 2,
-        "precision": "bfloat16",
+        "precision": "bfloat16", "average": "ema", "average_share": 0.5,
     }.items()],
 ]  # fmt: skip
 
@@ -69,15 +69,18 @@ CHANGES = [
 def test_every_knob_of_the_result_changes_something(data, tmp_path, knob, network, training):
     # The residual needs somewhere to go: an embedding as wide as the network.
     common = {"embedding": 8} if knob in ("residual", "tied") else {}
-    plain, _ = run(data, tmp_path / "a", network=common)
-    other, _ = run(data, tmp_path / "b", network=common | network, training=training)
-    assert differ(final_weights(plain), final_weights(other))
+    usual = {"average": "ema"} if knob == "average_share" else {}
+    run(data, tmp_path / "a", network=common, training=usual)
+    run(data, tmp_path / "b", network=common | network, training=usual | training)
+    kept = [model_file.load(tmp_path / name).weights for name in "ab"]
+    assert differ(*kept)
 
 
 def test_the_other_knobs_are_tested_elsewhere():
     """Whoever adds a knob must say here or above what it does."""
     elsewhere = {
         "budget", "epochs", "device", "eval_every", "patience", "peek", "compile", "memory",
+        "average_wait",
     }  # fmt: skip
     knobs = {f.name for group in (NetworkConfig, TrainingConfig) for f in fields(group)}
     assert knobs == elsewhere | {knob for knob, _, _ in CHANGES}

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from charlm.cells import CELLS
-from charlm.config import OPTIMIZERS, PRECISIONS, NetworkConfig, TrainingConfig
+from charlm.config import AVERAGES, OPTIMIZERS, PRECISIONS, NetworkConfig, TrainingConfig
 from charlm.network import build
 from charlm.training import both_sides, optimizers
 from charlm.training.initialise import initial_weights
@@ -86,6 +86,32 @@ def test_every_network_stopped_and_resumed_equals_uninterrupted(cell, options):
     second.load_state_dict(*first.state_dict())
     assert run(second, 5) == losses[7:]
     equal(whole, second)
+
+
+@pytest.mark.parametrize("average", AVERAGES)
+def test_an_average_stopped_and_resumed_equals_uninterrupted(average):
+    """Before it has begun, and after."""
+    whole = trainer(average=average, average_wait=1)
+    first, second = (trainer(average=average, average_wait=1) for _ in range(2))
+    for nats in (2.0, 1.9, 2.1):
+        for one in (whole, first):
+            run(one, 4)
+            one.average.validated(nats)
+        run(second, 2)
+        tensors, about = first.state_dict()
+        second.load_state_dict({name: t.clone() for name, t in tensors.items()}, about)
+        first, second = second, first
+        equal(whole, first)
+    run(whole, 5)
+    run(first, 5)
+    equal(whole, first)
+    for name, weight in whole.average.weights.items():
+        assert torch.equal(weight, first.average.weights[name])
+
+
+@pytest.mark.parametrize("average", AVERAGES)
+def test_averaging_does_not_change_training(average):
+    assert run(trainer(average=average), 10) == run(trainer(), 10)
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)

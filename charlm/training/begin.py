@@ -64,6 +64,11 @@ def begin(
         config = replace(config, budget=DEFAULT_BUDGET_S)
     if network_config.bidirectional and config.peek:
         raise ConfigError("a bidirectional network writes no text to peek at; leave --peek out.")
+    if config.average == "nt-asgd" and not corpus.size("val").tokens:
+        raise ConfigError(
+            f"nt-asgd begins when validation stops getting better, and {corpus.path} has no"
+            " validation text; use --average ema, or prepare it with --val."
+        )
     network = build(network_config, corpus.tokenizer.vocabulary)
     streams = _streams(corpus, network, config)
     device = choose_device(config, listener)

@@ -17,12 +17,13 @@ from charlm.config import TrainingConfig
 from charlm.network import Bidirectional, Network
 from charlm.network.bidirectional import After
 from charlm.training import both_sides, optimizers, schedules
+from charlm.training.averaging import AVERAGES
 from charlm.training.states import State, choose
 from charlm.training.streams import IGNORED, Batch, Streams
 
 
 class Trainer:
-    """Weights, optimiser, recurrent state, random state, data position and counts.
+    """Weights, their average, optimiser, recurrent state, random state, data position and counts.
 
     Law: on a CPU, k updates, saved, loaded, and k more equal 2k updates bit for bit.
     """
@@ -44,6 +45,7 @@ class Trainer:
             name: weight.to(device).clone().requires_grad_() for name, weight in weights.items()
         }
         self.optimizers = optimizers.build(config, self.weights, network.config.width)
+        self.average = AVERAGES[config.average](self.weights, config)
         self.state: State | None = None
         self.generator = torch.Generator(device).manual_seed(config.seed or 0)
         self.steps = 0
@@ -76,6 +78,7 @@ class Trainer:
             optimizer.step()
             optimizer.zero_grad()
         self.steps += 1
+        self.average.updated(self.steps)
         self.tokens += batch.tokens
         return loss.detach(), norm, share
 
@@ -99,12 +102,15 @@ class Trainer:
             for j, part in enumerate(layer):
                 tensors[f"state.{i}.{j}"] = part
         tensors["generator"] = self.generator.get_state()
+        averaged, average = self.average.state_dict()
+        tensors |= {f"average.{name}": weight for name, weight in averaged.items()}
         about = {
             "steps": self.steps,
             "tokens": self.tokens,
             "device": self.device.type,
             "streams": self.streams.state_dict(),
             "optimizer_groups": groups,
+            "average": average,
         }
         return tensors, about
 
@@ -124,6 +130,7 @@ class Trainer:
                 number, name = key.split(".", 1)
                 entries.setdefault(int(number), {})[name] = value
             optimizer.load_state_dict({"state": entries, "param_groups": groups})
+        self.average.load_state_dict(_under(tensors, "average."), about.get("average", {}))
         parts: dict[int, dict[int, Tensor]] = {}
         for key, value in _under(tensors, "state.").items():
             i, j = map(int, key.split("."))
