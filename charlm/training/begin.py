@@ -203,6 +203,7 @@ def _streams(corpus: Corpus, network: Network, config: TrainingConfig) -> Stream
         rows=config.batch,
         context=config.context,
         seed=config.seed or 0,
+        vary=config.vary_context,
         # The last place of a context, too, sees some text after it.
         ahead=max(config.context, DISTANCES) if network.config.bidirectional else 0,
     )

@@ -18,6 +18,7 @@ from charlm.network import Bidirectional, Network
 from charlm.network.bidirectional import After
 from charlm.training import both_sides, optimizers, schedules
 from charlm.training.averaging import AVERAGES
+from charlm.training.regularising import Regularised, check
 from charlm.training.states import State, choose
 from charlm.training.streams import IGNORED, Batch, Streams
 
@@ -36,6 +37,7 @@ class Trainer:
         streams: Streams,
         device: torch.device,
     ) -> None:
+        check(network, config)
         self.network = network
         self.config = config
         self.device = device
@@ -65,16 +67,18 @@ class Trainer:
         inputs, targets = self._tensor(batch.inputs), self._tensor(batch.targets)
         state = self._state_before(batch)
         with self._autocast:
-            loss, state = self._loss(inputs, targets, state, self._after(batch))
-        loss.backward()
+            loss, penalty, state = self._loss(inputs, targets, state, self._after(batch))
+        (loss + penalty).backward()
         # clone: a part may be a view of a whole context, or two of them of one
         self.state = tuple(tuple(part.detach().clone() for part in layer) for layer in state)
         clip = self.config.clip or float("inf")
         norm = torch.nn.utils.clip_grad_norm_(self.weights.values(), clip)
         share = schedules.share(self.config.schedule, progress, self.config.warmup)
+        # A context of half the length is half as good an estimate: Merity et al. 2017, sec. 4.1.
+        scale = inputs.shape[1] / self.config.context if self.config.vary_context else 1.0
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = group["peak_lr"] * share
+                group["lr"] = group["peak_lr"] * share * scale
             optimizer.step()
             optimizer.zero_grad()
         self.steps += 1
@@ -151,15 +155,15 @@ class Trainer:
 
     def _batch_loss(
         self, inputs: Tensor, targets: Tensor, state: State, after: After | None
-    ) -> tuple[Tensor, State]:
-        drop = self._drop if self.config.dropout else None
+    ) -> tuple[Tensor, Tensor | float, State]:
+        hooks = Regularised(self.config, self.generator, targets != IGNORED, self._scan_of)
         scan = self.network.scan if after is None else partial(self.network.scan, after=after)
-        w = self.network.arrange(self.weights)
-        logits, state = scan(torch, w, inputs, state, drop, self._scan_of)
+        w = hooks.arrange(self.network, self.weights)
+        logits, state = scan(torch, w, inputs, state, hooks)
         loss = functional.cross_entropy(
             logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED
         )
-        return loss, state
+        return loss, hooks.penalty, state
 
     def _scan_of(self, cell: Cell) -> Callable:
         scan = cell.scan
@@ -174,11 +178,6 @@ class Trainer:
         rng = np.random.default_rng([self.config.seed or 0, self.steps])
         distances = both_sides.draw_distances(rng, batch.targets.shape)
         return both_sides.after(batch, self.network.start, self.device, distances)
-
-    def _drop(self, x: Tensor) -> Tensor:
-        keep = 1.0 - (self.config.dropout or 0.0)
-        mask = torch.empty_like(x).bernoulli_(keep, generator=self.generator)
-        return x * mask / keep
 
     def _state_before(self, batch: Batch) -> State:
         if self.state is not None and not batch.fresh.any():
