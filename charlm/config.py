@@ -4,90 +4,22 @@ The dataclasses are what the rest of the code is given; the command line makes i
 their fields (`cli/options.py`), and a model file carries them whole.
 """
 
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from dataclasses import dataclass
 
 from charlm.errors import ConfigError
+from charlm.knobs import Knobs, knob
 
 LEVELS = ("char", "byte", "word", "bpe")
 RECORDS = ("none", "line", "blank", "file")
 NORMALIZATIONS = ("none", "nfc", "nfkc")
+DROPOUT_KINDS = ("plain", "variational")
 OPTIMIZERS = ("adamw", "adam", "sgd", "rmsprop", "muon")
+AVERAGES = ("none", "ema", "nt-asgd")
 SCHEDULES = ("linear", "cosine", "wsd", "constant")
 NORMS = ("none", "layer", "rms")
 PRECISIONS = ("float32", "tf32", "bfloat16")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 UNKNOWN_POLICIES = ("error", "skip", "replace", "nearest")
-
-
-def knob(
-    default: Any,
-    help: str,
-    *,
-    low: float | None = None,
-    high: float | None = None,
-    above: float | None = None,
-    below: float | None = None,
-    choices: tuple[str, ...] | None = None,
-    unit: str | None = None,
-    short: str | None = None,
-) -> Any:
-    """A dataclass field that knows its range and its help; `None` as default means "off".
-
-    `low` and `high` belong to the range, `above` and `below` do not. `unit="duration"` reads
-    "90", "90s", "10m" or "1.5h" on the command line and holds seconds.
-    """
-    limits = {"low": low, "high": high, "above": above, "below": below}
-    metadata = {"help": help, "limits": limits, "choices": choices, "unit": unit, "short": short}
-    return field(default=default, metadata=metadata)
-
-
-class Knobs:
-    """A group of knobs that checks itself when it is made."""
-
-    def __post_init__(self) -> None:
-        for f in fields(self):
-            check(f.name, getattr(self, f.name), **f.metadata["limits"])
-            choices, value = f.metadata["choices"], getattr(self, f.name)
-            left_open = value is None and f.default is None
-            if choices and value not in choices and not left_open:
-                raise ConfigError(f"{f.name} is {value!r}; it can be {', '.join(choices)}.")
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "Knobs":
-        """The group with these values; a name it does not know is an error."""
-        known = {f.name for f in fields(cls)}
-        unknown = sorted(set(values) - known)
-        if unknown:
-            raise ConfigError(f"{cls.__name__} has no knob {', '.join(unknown)}.")
-        return cls(**values)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The values by name, as plain data."""
-        return asdict(self)
-
-
-def check(
-    name: str,
-    value: Any,
-    *,
-    low: float | None,
-    high: float | None,
-    above: float | None,
-    below: float | None,
-) -> None:
-    """Raises ConfigError where a number lies outside its range; NaN lies outside every range."""
-    if value is None or isinstance(value, str | bool):
-        return
-    rules = [
-        (low, lambda limit: value >= limit, "at least"),
-        (high, lambda limit: value <= limit, "at most"),
-        (above, lambda limit: value > limit, "above"),
-        (below, lambda limit: value < limit, "below"),
-    ]
-    for limit, holds, words in rules:
-        if limit is not None and not holds(limit):
-            raise ConfigError(f"{name} is {value}; it must be {words} {limit:g}.")
 
 
 @dataclass(frozen=True)
@@ -148,7 +80,12 @@ class NetworkConfig(Knobs):
     feed_forward: bool | None = knob(
         None, "A feed-forward part after each cell (default: as the cell wants)."
     )
-    tied: bool = knob(False, "Share the input embedding with the output head.")
+    tied: bool = knob(
+        False,
+        "Share the input embedding with the output head, with a product between the two"
+        " where --embedding differs from --width.",
+    )
+    mixtures: int = knob(1, "Mix the head's probabilities from so many softmaxes.", low=1)
     attention: bool = knob(False, "Attend to the network's own past, in one layer.")
     memory: int = knob(512, "How many past positions --attention reaches back.", low=1)
     bidirectional: bool = knob(
@@ -165,11 +102,6 @@ class NetworkConfig(Knobs):
             )
         if self.bidirectional and self.tied:
             raise ConfigError("tied is not for a bidirectional network; leave it out.")
-        if self.tied and self.embedding not in (None, self.width):
-            raise ConfigError(
-                f"tied shares the embedding (width {self.embedding}) with the head (width"
-                f" {self.width}); leave --embedding out, or make the two equal."
-            )
 
 
 @dataclass(frozen=True)
@@ -187,6 +119,10 @@ class TrainingConfig(Knobs):
     epochs: float | None = knob(None, "Stop after this many passes over the text.", above=0)
     batch: int = knob(16, "Rows read side by side in one update.", low=1)
     context: int = knob(64, "Time steps per update; the state is carried on.", low=1)
+    vary_context: bool = knob(
+        False,
+        "Let contexts differ in length, and the learning rate with them (not for records).",
+    )
     lr: float | None = knob(
         None,
         "Peak learning rate (adamw, adam, muon: 0.008; rmsprop: 0.002; sgd: 2; and half of it for"
@@ -203,6 +139,45 @@ class TrainingConfig(Knobs):
         "Fraction of each layer's outputs dropped (default: more for a shorter text).",
         low=0,
         below=1,
+    )
+    dropout_kind: str = knob(
+        "plain",
+        "Drop other units at each step, or the same ones over a whole context.",
+        choices=DROPOUT_KINDS,
+    )
+    dropout_input: float = knob(0.0, "Fraction of the embedding's output dropped.", low=0, below=1)
+    dropout_embedding: float = knob(
+        0.0, "Fraction of the symbols whose whole embedding is dropped.", low=0, below=1
+    )
+    dropout_output: float | None = knob(
+        None,
+        "Fraction of what the head reads dropped, in place of --dropout of the highest layer.",
+        low=0,
+        below=1,
+    )
+    weight_drop: float = knob(
+        0.0, "Fraction of the recurrent matrices dropped (DropConnect).", low=0, below=1
+    )
+    activation_penalty: float = knob(
+        0.0, "Times the mean square of what the head reads is added to the loss (AR).", low=0
+    )
+    temporal_penalty: float = knob(
+        0.0,
+        "Times the mean square of the highest output's change from step to step is added to the"
+        " loss (TAR).",
+        low=0,
+    )
+    average: str = knob(
+        "none",
+        "Validate and keep an average of the weights: ema, of the run's last part; nt-asgd, of all"
+        " since validation stopped getting better.",
+        choices=AVERAGES,
+    )
+    average_share: float = knob(
+        0.05, "ema: the mean age of what is averaged, as a share of the run.", above=0, high=0.5
+    )
+    average_wait: int = knob(
+        5, "nt-asgd: begin when a validation is worse than the best so many before it.", low=1
     )
     seed: int | None = knob(
         None, "Seed of every random choice (default: chosen, and told).", low=0, high=2**63 - 1

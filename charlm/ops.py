@@ -28,6 +28,19 @@ def silu(xp: Any, x: Array) -> Array:
     return x * sigmoid(xp, x)
 
 
+def logsumexp(xp: Any, x: Array, axis: int) -> Array:
+    """The logarithm of the sum of exp(x) over an axis, which stays, with size 1."""
+    if _is_torch(xp):
+        return xp.logsumexp(x, axis, keepdim=True)
+    top = xp.amax(x, axis, keepdims=True)
+    return xp.log(xp.exp(x - top).sum(axis=axis, keepdims=True)) + top
+
+
+def log_softmax(xp: Any, x: Array) -> Array:
+    """The logarithms of the probabilities whose logits are `x`, over the last axis."""
+    return x - logsumexp(xp, x, -1)
+
+
 def attend(xp: Any, queries: Array, memory: Array, seen: Array) -> Array:
     """Σ_s softmax_s(q_t · m_s) m_s, s being where seen[..., t, s] is true: (B, T, D).
 

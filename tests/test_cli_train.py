@@ -47,7 +47,7 @@ def test_text_from_stdin_is_prepared_into_the_run(charlm, tmp_path):
 def test_a_failed_run_leaves_its_name_free_and_an_old_run_whole(charlm, tmp_path):
     text, run = tmp_path / "t.txt", tmp_path / "run"
     text.write_text("the cat sat on the mat.\n" * 200)
-    bad = ["--tied", "--embedding", "3"]
+    bad = ["--tied", "--bidirectional"]
     assert charlm("train", text, "-o", run, "--steps", 3, *bad, *SMALL).returncode == 1
     assert charlm("train", text, "-o", run, "--steps", 3, *SMALL).returncode == 0
     before = (run / "model.safetensors").read_bytes()
@@ -103,6 +103,69 @@ def test_a_run_resumed_after_sigterm_equals_the_uninterrupted_run(charlm, corpus
     whole, both = log(tmp_path / "whole"), log(cut)
     assert without_times(both) == without_times(whole)
     assert weights(cut) == weights(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("average", ["ema", "nt-asgd"])
+def test_an_averaged_run_stopped_and_resumed_equals_the_uninterrupted_run(
+    charlm, corpus, tmp_path, average
+):
+    steps = ["--steps", 300, "--eval-every", 20, "--average", average, "--average-wait", 1]
+    steps += ["--lr", "0.5", *SMALL]  # so high that validation does not get better for long
+    assert charlm("train", corpus, "-o", tmp_path / "whole", *steps).returncode == 0
+    cut = tmp_path / "cut"
+    process = start("train", corpus, "-o", cut, *steps)
+    wait_for(lambda: (cut / "log.jsonl").exists() and len(log(cut)) > 20, process)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    done = charlm("train", "--resume", cut)
+    assert done.returncode == 0, done.stderr.decode()
+    assert without_times(log(cut)) == without_times(log(tmp_path / "whole"))
+    assert weights(cut) == weights(tmp_path / "whole")
+    assert any(name.startswith("average.") for name in weights(cut))
+    assert charlm("sample", cut, "--length", 5).returncode == 0
+
+
+EVERYTHING = [
+    "--dropout", 0.2, "--dropout-kind", "variational", "--dropout-input", 0.1,
+    "--dropout-embedding", 0.1, "--dropout-output", 0.2, "--weight-drop", 0.3,
+    "--activation-penalty", 1, "--temporal-penalty", 1, "--vary-context", "--tied",
+    "--embedding", 9, "--mixtures", 2, "--average", "ema",
+]  # fmt: skip
+
+
+def test_all_regularisers_together_train_resume_and_sample(charlm, corpus, tmp_path):
+    steps = ["--steps", 40, *EVERYTHING, *SMALL]
+    assert charlm("train", corpus, "-o", tmp_path / "whole", *steps).returncode == 0
+    run = tmp_path / "run"
+    done = charlm("train", corpus, "-o", run, "--steps", 40, "--eval-every", 1, *steps[2:])
+    assert done.returncode == 0, done.stderr.decode()
+    first, *_ = log(run)
+    assert first["training"]["weight_drop"] == 0.3
+    assert first["network"]["mixtures"] == 2
+    assert weights(run) == weights(tmp_path / "whole")
+    assert charlm("sample", run, "--length", 10, "--seed", 1).returncode == 0
+    assert charlm("eval", run, corpus, "--split", "val").returncode == 0
+    again = charlm("train", "--resume", run, "--weight-drop", 0.1)
+    assert again.returncode == 2
+
+
+def test_contexts_of_records_do_not_vary(charlm, tmp_path):
+    (tmp_path / "names").write_text("anna\nbertha\n" * 50)
+    data = tmp_path / "data"
+    assert charlm("prep", tmp_path / "names", "-o", data, "--records", "line").returncode == 0
+    done = charlm("train", data, "-o", tmp_path / "r", "--vary-context", *SMALL)
+    assert done.returncode == 1
+    assert b"vary_context" in done.stderr
+
+
+def test_nt_asgd_needs_validation_text(charlm, tmp_path):
+    (tmp_path / "text").write_text("the cat sat on the mat.\n" * 50)
+    prep = ["prep", tmp_path / "text", "-o", tmp_path / "data", "--val", 0, "--test", 0]
+    assert charlm(*prep).returncode == 0
+    done = charlm("train", tmp_path / "data", "-o", tmp_path / "r", "--average", "nt-asgd", *SMALL)
+    assert done.returncode == 1
+    assert b"--average ema" in done.stderr
 
 
 def test_a_run_killed_outright_goes_on_from_its_last_save(charlm, corpus, tmp_path):
@@ -237,7 +300,13 @@ def test_nan_stops_with_advice_and_leaves_the_last_good_files(charlm, corpus, tm
         (["CORPUS", "-o", "r", "--lr", "-1"], 2, "--lr"),
         (["CORPUS", "-o", "r", "--lr", "nan"], 1, "lr"),
         (["CORPUS", "-o", "r", "--budget", "soon"], 2, "length of time"),
-        (["CORPUS", "-o", "r", "--tied", "--embedding", "3", "--steps", "5"], 1, "tied"),
+        (["CORPUS", "-o", "r", "--average", "mean"], 2, "nt-asgd"),
+        (["CORPUS", "-o", "r", "--weight-drop", "1"], 2, "--weight-drop"),
+        (["CORPUS", "-o", "r", "--weight-drop", "0.1", "--cell", "mingru"], 1, "mingru"),
+        (["CORPUS", "-o", "r", "--dropout-kind", "odd"], 2, "variational"),
+        (["CORPUS", "-o", "r", "--mixtures", "0"], 2, "--mixtures"),
+        (["CORPUS", "-o", "r", "--average-share", "0.6"], 2, "--average-share"),
+        (["CORPUS", "-o", "r", "--tied", "--bidirectional", "--steps", "5"], 1, "tied"),
         (["--resume", "nowhere"], 1, "nowhere"),
         (["--resume", "nowhere", "--width", "5"], 2, "--width"),
     ],

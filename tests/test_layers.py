@@ -14,6 +14,7 @@ PACKAGE = ROOT / "charlm"
 ROOMS = {
     "errors": set(),
     "atomic": set(),
+    "knobs": set(),
     "config": set(),
     "corpora": {"numpy", "pooch", "tqdm"},
     "tokenizer": {"numpy", "tokenizers"},

@@ -19,6 +19,9 @@ SHAPES = {
     "plain": {},
     "deep": {"layers": 3},
     "tied": {"tied": True},
+    "tied, narrow embedding": {"tied": True, "embedding": 5},
+    "mixture": {"mixtures": 3},
+    "tied mixture": {"tied": True, "embedding": 5, "mixtures": 2},
     "residual": {"layers": 2, "residual": True, "norm": "rms"},
     "residual, narrow embedding": {"layers": 3, "residual": True, "embedding": 5, "norm": "layer"},
     "normed": {"layers": 2, "norm": "layer"},
@@ -116,13 +119,38 @@ def test_tied_weights_are_one():
     network, weights, _ = make("gru", "tied")
     assert "head.weight" not in weights
     w = network.arrange(weights)
-    assert w["head"].data_ptr() == w["embedding"].data_ptr()
-    assert w["head"].shape == (V, 16)
+    assert w["head"]["weight"].data_ptr() == w["embedding"].data_ptr()
+    assert w["head"]["weight"].shape == (V, 16)
 
 
-def test_tied_needs_an_embedding_as_wide_as_the_network():
-    with pytest.raises(ConfigError, match="tied"):
-        Network(NetworkConfig(width=16, embedding=8, tied=True), V)
+def test_a_tied_head_of_another_width_is_a_product_with_the_embedding():
+    network, weights, _ = make("gru", "tied, narrow embedding")
+    assert network.shapes()["head.projection"] == (5, 16)
+    x = np.random.default_rng(0).standard_normal((B, 16)).astype(np.float32)
+    flat = {name: weight.numpy() for name, weight in weights.items()}
+    found = network.head.logits(np, network.arrange(flat)["head"], x)
+    product = flat["embedding"][:V] @ flat["head.projection"]  # (V, D)
+    np.testing.assert_allclose(found, x @ product.T + flat["head.bias"], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", ["mixture", "tied mixture"])
+@pytest.mark.parametrize("xp", [np, torch], ids=["numpy", "torch"])
+def test_a_mixture_is_the_sum_of_its_softmaxes(shape, xp):
+    network, weights, _ = make("gru", shape)
+    K = network.config.mixtures
+    x = torch.randn(B, 16, generator=torch.Generator().manual_seed(0))
+    own, flat = x, weights
+    if xp is np:
+        own, flat = x.numpy(), {name: weight.numpy() for name, weight in weights.items()}
+    found = np.asarray(network.head.logits(xp, network.arrange(flat)["head"], own))
+    w = network.arrange(weights)["head"]
+    latent = (x @ w["latent"].T + w["latent_bias"]).tanh().view(B, K, -1)
+    shares = (x @ w["prior"].T).softmax(-1)
+    expected = torch.zeros(B, V)
+    for k in range(K):
+        expected += shares[:, k, None] * (latent[:, k] @ w["weight"].T + w["bias"]).softmax(-1)
+    np.testing.assert_allclose(np.exp(found), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(np.exp(found).sum(-1), 1, rtol=1e-5)
 
 
 @every_shape

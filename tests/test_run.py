@@ -55,12 +55,15 @@ def differ(a, b):
 CHANGES = [
     *[(key, {key: value}, {}) for key, value in {
         "cell": "gru", "width": 9, "layers": 2, "embedding": 4, "norm": "rms", "residual": True,
-        "tied": True, "feed_forward": True, "attention": True, "bidirectional": True,
+        "tied": True, "mixtures": 2, "feed_forward": True, "attention": True, "bidirectional": True,
     }.items()],
     *[(key, {}, {key: value}) for key, value in {
         "steps": 7, "batch": 3, "context": 7, "lr": 1e-3, "schedule": "constant", "warmup": 0.9,
         "optimizer": "sgd", "weight_decay": 0.5, "clip": 1e-3, "dropout": 0.9, "seed": 2,
-        "precision": "bfloat16",
+        "precision": "bfloat16", "average": "ema", "average_share": 0.5,
+        "vary_context": True, "dropout_kind": "variational", "dropout_input": 0.5,
+        "dropout_embedding": 0.5, "dropout_output": 0.9, "weight_drop": 0.5,
+        "activation_penalty": 9.0, "temporal_penalty": 9.0,
     }.items()],
 ]  # fmt: skip
 
@@ -69,15 +72,18 @@ CHANGES = [
 def test_every_knob_of_the_result_changes_something(data, tmp_path, knob, network, training):
     # The residual needs somewhere to go: an embedding as wide as the network.
     common = {"embedding": 8} if knob in ("residual", "tied") else {}
-    plain, _ = run(data, tmp_path / "a", network=common)
-    other, _ = run(data, tmp_path / "b", network=common | network, training=training)
-    assert differ(final_weights(plain), final_weights(other))
+    usual = {"average_share": {"average": "ema"}, "dropout_kind": {"dropout": 0.5}}.get(knob, {})
+    run(data, tmp_path / "a", network=common, training=usual)
+    run(data, tmp_path / "b", network=common | network, training=usual | training)
+    kept = [model_file.load(tmp_path / name).weights for name in "ab"]
+    assert differ(*kept)
 
 
 def test_the_other_knobs_are_tested_elsewhere():
     """Whoever adds a knob must say here or above what it does."""
     elsewhere = {
         "budget", "epochs", "device", "eval_every", "patience", "peek", "compile", "memory",
+        "average_wait",
     }  # fmt: skip
     knobs = {f.name for group in (NetworkConfig, TrainingConfig) for f in fields(group)}
     assert knobs == elsewhere | {knob for knob, _, _ in CHANGES}

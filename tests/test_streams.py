@@ -20,9 +20,12 @@ def counted(batches):
 @pytest.mark.parametrize("length", [1, 2, 15, 16, 17, 100, 1000])
 @pytest.mark.parametrize("rows", [1, 4, 16])
 @pytest.mark.parametrize("context", [1, 7, 64])
-def test_contiguous_streams_predict_every_token_once(length, rows, context):
+@pytest.mark.parametrize("vary", [False, True])
+def test_contiguous_streams_predict_every_token_once(length, rows, context, vary):
     ids = np.arange(length)
-    batches = epoch(ContiguousStreams(ids, rows=rows, context=context, start=START))
+    streams = ContiguousStreams(ids, rows=rows, context=context, start=START, vary=vary)
+    batches = epoch(streams)
+    assert len(batches) == streams.epoch_batches()
     np.testing.assert_array_equal(np.sort(counted(batches)), ids)
     assert batches[0].fresh.all()
 
@@ -35,6 +38,20 @@ def test_contiguous_inputs_are_the_tokens_before_the_targets():
     assert (inputs[:, 0] == START).all()
     kept = (targets != IGNORED) & (inputs != START)
     np.testing.assert_array_equal(inputs[kept], targets[kept] - 1)
+
+
+def test_contexts_vary_about_their_length_and_by_epoch():
+    streams = ContiguousStreams(
+        np.arange(70_000), rows=1, context=70, start=START, seed=3, vary=True
+    )
+    lengths = np.array([batch.targets.shape[1] for batch in epoch(streams)])
+    streams.epoch = 1
+    others = [batch.targets.shape[1] for batch in epoch(streams)]
+    assert not np.array_equal(lengths[:50], others[:50])
+    halves = lengths < 52
+    assert 0.02 < halves.mean() < 0.09
+    assert lengths[~halves].mean() == pytest.approx(69.5, abs=1)
+    assert lengths[~halves].std() == pytest.approx(5, abs=1)
 
 
 def records(lengths):

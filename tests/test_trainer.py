@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from charlm.cells import CELLS
-from charlm.config import OPTIMIZERS, PRECISIONS, NetworkConfig, TrainingConfig
+from charlm.config import AVERAGES, OPTIMIZERS, PRECISIONS, NetworkConfig, TrainingConfig
 from charlm.network import build
 from charlm.training import both_sides, optimizers
 from charlm.training.initialise import initial_weights
@@ -24,7 +24,9 @@ def trainer(*, cell="lstm", records=False, layers=1, options=None, **settings):
     network = build(NetworkConfig(cell=cell, width=16, layers=layers, **(options or {})), V)
     common = {"rows": config.batch, "context": config.context, "start": V, "seed": 1, "ahead": 8}
     streams = (
-        RecordStreams(IDS, boundary=4, **common) if records else ContiguousStreams(IDS, **common)
+        RecordStreams(IDS, boundary=4, **common)
+        if records
+        else ContiguousStreams(IDS, vary=config.vary_context, **common)
     )
     weights = initial_weights(network, config.seed)
     return Trainer(network, config, weights, streams, torch.device("cpu"))
@@ -88,6 +90,53 @@ def test_every_network_stopped_and_resumed_equals_uninterrupted(cell, options):
     equal(whole, second)
 
 
+@pytest.mark.parametrize("average", AVERAGES)
+def test_an_average_stopped_and_resumed_equals_uninterrupted(average):
+    """Before it has begun, and after."""
+    whole = trainer(average=average, average_wait=1)
+    first, second = (trainer(average=average, average_wait=1) for _ in range(2))
+    for nats in (2.0, 1.9, 2.1):
+        for one in (whole, first):
+            run(one, 4)
+            one.average.validated(nats)
+        run(second, 2)
+        tensors, about = first.state_dict()
+        second.load_state_dict({name: t.clone() for name, t in tensors.items()}, about)
+        first, second = second, first
+        equal(whole, first)
+    run(whole, 5)
+    run(first, 5)
+    equal(whole, first)
+    for name, weight in whole.average.weights.items():
+        assert torch.equal(weight, first.average.weights[name])
+
+
+def test_contexts_that_vary_are_resumed_exactly_and_scale_the_rate():
+    """SGD without clipping, so that the rate shows in the weights."""
+    settings = {"vary_context": True, "context": 24, "optimizer": "sgd", "clip": 0, "warmup": 0.0}
+    whole, first, second = (trainer(**settings) for _ in range(3))
+    losses = run(whole, 40)
+    run(first, 23)
+    second.load_state_dict(*first.state_dict())
+    assert run(second, 17) == losses[23:]
+    equal(whole, second)
+    lengths = {whole.streams.next().targets.shape[1] for _ in range(10)}
+    assert len(lengths) > 2
+    one = trainer(**settings)
+    for _ in range(5):
+        before = {name: w.detach().clone() for name, w in one.weights.items()}
+        steps = one.streams.batches_done
+        _, norm, share = one.step(0.0)
+        length = next(one.streams.batches(steps)).targets.shape[1]
+        moved = sum(((w.detach() - before[n]) ** 2).sum() for n, w in one.weights.items()) ** 0.5
+        assert float(moved) == pytest.approx(1e-2 * share * length / 24 * float(norm), rel=1e-3)
+
+
+@pytest.mark.parametrize("average", AVERAGES)
+def test_averaging_does_not_change_training(average):
+    assert run(trainer(average=average), 10) == run(trainer(), 10)
+
+
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_every_optimiser_learns_at_its_own_rate(optimizer):
     losses = run(trainer(optimizer=optimizer, lr=None), 200, total=200)
@@ -106,7 +155,7 @@ def test_the_state_is_carried_from_batch_to_batch():
     batch = carried.streams.next()
     assert not batch.fresh.any()
     with torch.no_grad():
-        loss, _ = carried._batch_loss(
+        loss, *_ = carried._batch_loss(
             torch.from_numpy(batch.inputs), torch.from_numpy(batch.targets), state, None
         )
     again = trainer(schedule="constant")
@@ -136,12 +185,17 @@ def test_a_row_that_begins_anew_leaves_the_others_as_they_are():
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("option", ["plain", "attention", "bidirectional"])
 def test_padding_changes_neither_loss_nor_gradient(cell, option):
-    """A record's loss and gradient are the same alone and beside a longer one."""
+    """A record's loss and gradient are the same alone and beside a longer one.
+
+    So is the penalty of what leaves the stack.
+    """
     options = {} if option == "plain" else {option: True}
     short, long = [0, 1, 4], [0, 1, 2, 3, 1, 2, 4]
 
     def gradients(ids, rows):
-        config = TrainingConfig(seed=1, batch=rows, context=16, lr=1e-12, clip=0)
+        config = TrainingConfig(
+            seed=1, batch=rows, context=16, lr=1e-12, clip=0, activation_penalty=2.0
+        )
         network = build(NetworkConfig(cell=cell, width=16, memory=5, **options), V)
         streams = RecordStreams(
             np.array(ids), boundary=4, rows=rows, context=16, start=V, shuffled=False
@@ -150,8 +204,8 @@ def test_padding_changes_neither_loss_nor_gradient(cell, option):
         batch = one.streams.next()
         inputs, targets = torch.from_numpy(batch.inputs), torch.from_numpy(batch.targets)
         after = both_sides.after(batch, V, one.device) if option == "bidirectional" else None
-        loss, _ = one._batch_loss(inputs, targets, one._state_before(batch), after)
-        total = loss * batch.tokens
+        loss, penalty, _ = one._batch_loss(inputs, targets, one._state_before(batch), after)
+        total = (loss + penalty) * batch.tokens
         return total.detach(), torch.autograd.grad(total, list(one.weights.values()))
 
     alone = [gradients(record, 1) for record in (short, long)]

@@ -57,6 +57,9 @@ class Cell(ABC):
     habits = Habits()
     fused = False
     precise = False
+    # Which of the weights, where there are such, are the matrices that the cell's output goes
+    # through to come back to it; training may drop a part of them.
+    recurrent: tuple[str, ...] = ("weight_h",)
     # What follows the cell in a block that has a feed-forward part; None is the network's usual.
     feed_forward: "Cell | None" = None
     # What the lowest cell of a kind lends to those above it, who get it as the last `width` entries

@@ -16,6 +16,8 @@ from charlm.ops import Array
 class Jordan(Cell):
     """The Jordan cell. State: y (B, D)."""
 
+    recurrent = ("weight_y",)
+
     def shapes(self, place: Place) -> dict[str, Shape]:
         inputs, width = place.inputs, place.width
         return {

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from charlm.cli.options import PATH, knob_options, take
-from charlm.config import UNKNOWN_POLICIES, SamplingConfig, knob
+from charlm.config import UNKNOWN_POLICIES, SamplingConfig
 from charlm.errors import ConfigError, DataError
+from charlm.knobs import knob
 
 if TYPE_CHECKING:
     from charlm.model_file import Model

@@ -8,7 +8,7 @@ from typing import Any, get_args, get_type_hints
 
 import click
 
-from charlm.config import Knobs
+from charlm.knobs import Knobs
 
 # Whether a path can be used shows when it is used, and is told in one line then.
 PATH = click.Path(path_type=Path, readable=False)

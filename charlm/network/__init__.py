@@ -2,9 +2,10 @@
 
 from charlm.config import NetworkConfig
 from charlm.network.bidirectional import Bidirectional
+from charlm.network.hooks import Hooks
 from charlm.network.network import Network
 
-__all__ = ["Bidirectional", "Network", "build"]
+__all__ = ["Bidirectional", "Hooks", "Network", "build"]
 
 
 def build(config: NetworkConfig, vocabulary: int) -> Network | Bidirectional:

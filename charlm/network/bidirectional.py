@@ -12,16 +12,16 @@ k = n - i, and no symbol is ever predicted from itself. k = 0 is for nothing bei
 Source: Schuster and Paliwal 1997, "Bidirectional recurrent neural networks".
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from charlm import ops
-from charlm.cells.cell import Cell, State
+from charlm.cells.cell import State
 from charlm.cells.initial import Constant, Normal, Uniform
 from charlm.config import NetworkConfig
+from charlm.network.hooks import NOTHING, Hooks
 from charlm.network.network import Network
-from charlm.network.stack import Found, Scan, Stack, Weights, norm_weights, under
+from charlm.network.stack import Found, Stack, Weights, under
 from charlm.ops import Array
 
 DISTANCES = 16  # farther is all the same
@@ -48,6 +48,10 @@ class Bidirectional(Network):
         self.stack = Stack(self.config, "left.")
         self.right = Stack(self.config, "right.")
 
+    def recurrent(self) -> list[str]:
+        """The names of the matrices that a cell's own output goes through, on both sides."""
+        return [*self.stack.recurrent(), *self.right.recurrent()]
+
     def arrange(self, flat: dict[str, Array]) -> Weights:
         """The weights by name, as `scan`, `stack`, `right` and `merge` want them."""
         right = self.right.arrange(flat)
@@ -59,8 +63,7 @@ class Bidirectional(Network):
         w: Weights,
         ids: Array,
         state: tuple[State, ...],
-        drop: Callable[[Array], Array] | None = None,
-        scan_of: Callable[[Cell], Scan] | None = None,
+        hooks: Hooks = NOTHING,
         after: After | None = None,
     ) -> tuple[Array, tuple[State, ...]]:
         """The logits (B, T, V) of what follows each of ids (B, T), and the left stack's last state.
@@ -69,14 +72,15 @@ class Bidirectional(Network):
         network that reads from left to right.
         """
         if after is None:
-            return super().scan(torch, w, ids, state, drop, scan_of)
+            return super().scan(torch, w, ids, state, hooks)
         x = ops.lookup(torch, w["embedding"], ids)
-        left, state = self.stack.scan(torch, w["stack"], x, state, drop, scan_of)
+        left, state = self.stack.scan(torch, w["stack"], x, state, hooks)
         x = ops.lookup(torch, w["embedding"], after.ids)
         begin = self.right.initial_state(torch, len(x), x)
-        outputs, _ = self.right.scan(torch, w["right"], x, begin, drop, scan_of)
+        outputs, _ = self.right.scan(torch, w["right"], x, begin, hooks)
         places = after.turns[..., None].expand(-1, -1, outputs.shape[-1])
-        return self.merge(torch, w, left, outputs.gather(1, places), after.distances), state
+        left, right = hooks.top(left), hooks.top(outputs.gather(1, places))
+        return self.merge(torch, w, left, right, after.distances), state
 
     def merge(self, xp: Any, w: Weights, left: Array, right: Array, distances: Array) -> Array:
         """The logits (..., V) of a place from both stacks' outputs (..., D).
@@ -106,7 +110,5 @@ class Bidirectional(Network):
             "merge.right": ((D, D), Uniform(D**-0.5)),
             "merge.gate": ((DISTANCES + 1, D), Constant(1.0)),
             "merge.distance": ((DISTANCES + 1, D), Constant(0.0)),
-            **norm_weights(self.config.norm, "norm.", D),
-            "head.weight": ((V, D), Uniform(D**-0.5)),
-            "head.bias": ((V,), Constant(0.0)),
+            **self.head.weights(),
         }

@@ -7,14 +7,15 @@ B rows, T time steps, D width, E embedding width, V vocabulary.
 """
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 from charlm import ops
-from charlm.cells.cell import Cell, Shape, State
-from charlm.cells.initial import Constant, Initialiser, Normal, Uniform
+from charlm.cells.cell import Shape, State
+from charlm.cells.initial import Initialiser, Normal
 from charlm.config import NetworkConfig
-from charlm.network.stack import Found, Scan, Stack, Weights, norm, norm_weights, settled, under
+from charlm.network.head import Head
+from charlm.network.hooks import NOTHING, Hooks
+from charlm.network.stack import Found, Stack, Weights, norm, settled
 from charlm.ops import Array
 
 # A table over the vocabulary replaces layer 0's input product where it takes less than about
@@ -34,6 +35,7 @@ class Network:
         self.start = vocabulary
         self.config = settled(config)
         self.stack = Stack(self.config)
+        self.head = Head(self.config, vocabulary)
 
     def shapes(self) -> dict[str, Shape]:
         """The shape of every weight, by its name in a model file."""
@@ -47,15 +49,16 @@ class Network:
         """How many numbers training sets."""
         return sum(math.prod(shape) for shape in self.shapes().values())
 
+    def recurrent(self) -> list[str]:
+        """The names of the matrices that a cell's own output goes through to come back to it."""
+        return self.stack.recurrent()
+
     def arrange(self, flat: dict[str, Array]) -> Weights:
         """The weights by name, as `step` and `scan` want them."""
-        embedding = flat["embedding"]
         return {
-            "embedding": embedding,
+            "embedding": flat["embedding"],
             "stack": self.stack.arrange(flat),
-            "norm": under(flat, "norm."),
-            "head": embedding[: self.vocabulary] if self.config.tied else flat["head.weight"],
-            "bias": flat["head.bias"],
+            "head": self.head.arrange(flat),
             "table": None,
         }
 
@@ -100,29 +103,22 @@ class Network:
         w: Weights,
         ids: Array,
         state: tuple[State, ...],
-        drop: Callable[[Array], Array] | None = None,
-        scan_of: Callable[[Cell], Scan] | None = None,
+        hooks: Hooks = NOTHING,
     ) -> tuple[Array, tuple[State, ...]]:
         """The logits (B, T, V) of what follows each of ids (B, T), and the last state.
 
-        `drop`, in training, is applied to each part's output; `scan_of(cell)` stands in for a
-        cell's own scan.
+        `hooks` are called on the way, as training wants it.
         """
         x = ops.lookup(torch, w["embedding"], ids)
-        x, state = self.stack.scan(torch, w["stack"], x, state, drop, scan_of)
-        return self._head(torch, w, x), state
+        x, state = self.stack.scan(torch, w["stack"], x, state, hooks)
+        return self._head(torch, w, hooks.top(x)), state
 
     def _head(self, xp: Any, w: Weights, x: Array) -> Array:
-        return norm(xp, self.config.norm, w["norm"], x) @ w["head"].T + w["bias"]
+        return self.head.logits(xp, w["head"], x)
 
     def _weights(self) -> Found:
-        D, E, V = self.config.width, self.config.embedding, self.vocabulary
+        E, V = self.config.embedding, self.vocabulary
         # A tied matrix serves as the head too, where rows of unit norm would make a model that
         # is sure of itself before it has learned anything.
         found: Found = {"embedding": ((V + 1, E), Normal(E**-0.5 if self.config.tied else 1.0))}
-        found |= self.stack.weights()
-        found |= norm_weights(self.config.norm, "norm.", D)
-        if not self.config.tied:
-            found["head.weight"] = ((V, D), Uniform(D**-0.5))
-        found["head.bias"] = ((V,), Constant(0.0))
-        return found
+        return {**found, **self.stack.weights(), **self.head.weights()}

@@ -16,6 +16,7 @@ from charlm.cells.cell import Cell, Place, Shape, State
 from charlm.cells.feed_forward import FeedForward
 from charlm.cells.initial import Constant, Initialiser
 from charlm.config import NetworkConfig
+from charlm.network.hooks import NOTHING, Hooks
 from charlm.ops import Array
 
 # Characters need few dimensions, and the first layer's product is the cheaper for it: on tiny
@@ -24,7 +25,6 @@ EMBEDDING_WIDTH = 64
 
 Weights = dict[str, Any]
 Found = dict[str, tuple[Shape, Initialiser]]
-Scan = Callable[..., tuple[Array, State]]
 
 
 def settled(config: NetworkConfig) -> NetworkConfig:
@@ -81,6 +81,15 @@ class Stack:
                 found[f"{part.name}{name}"] = (shape, begin[name])
         return found
 
+    def recurrent(self) -> list[str]:
+        """The names of the matrices that a cell's own output goes through to come back to it."""
+        return [
+            f"{part.name}{name}"
+            for part in self.parts
+            for name in part.cell.recurrent
+            if name in part.cell.shapes(part.place)
+        ]
+
     def arrange(self, flat: dict[str, Array]) -> list[Weights]:
         """The weights of each part: its cell's by name, and its norm's under "norm"."""
         arranged = []
@@ -121,20 +130,14 @@ class Stack:
         w: list[Weights],
         x: Array,
         state: tuple[State, ...],
-        drop: Callable[[Array], Array] | None = None,
-        scan_of: Callable[[Cell], Scan] | None = None,
+        hooks: Hooks = NOTHING,
     ) -> tuple[Array, tuple[State, ...]]:
-        """The outputs (B, T, D) and the last state, from x (B, T, E).
-
-        `drop`, in training, is applied to each part's output; `scan_of(cell)` stands in for a
-        cell's own scan.
-        """
+        """The outputs (B, T, D) and the last state, from x (B, T, E)."""
 
         def advance(part: Part, w: Weights, x: Array, before: State) -> tuple[Array, State]:
-            scan = part.cell.scan if scan_of is None else scan_of(part.cell)
-            return scan(torch, w, x, before)
+            return hooks.scan_of(part.cell)(torch, w, x, before)
 
-        return self._apply(torch, w, x, state, advance, drop)
+        return self._apply(torch, w, hooks.embedded(x), state, advance, hooks)
 
     def _apply(
         self,
@@ -143,7 +146,7 @@ class Stack:
         x: Array,
         state: tuple[State, ...],
         advance: Callable[[Part, Weights, Array, State], tuple[Array, State]],
-        drop: Callable[[Array], Array] | None = None,
+        hooks: Hooks | None = None,
         normed: Array | None = None,
     ) -> tuple[Array, tuple[State, ...]]:
         states = []
@@ -158,7 +161,8 @@ class Stack:
                 normed = xp.concat((normed, lent[part.cell]), -1)
             y, after = advance(part, cell, normed, before)
             states.append(after)
-            y = y if drop is None else drop(y)
+            if hooks is not None:
+                y = hooks.part(y, highest=part is self.parts[-1])
             x = x + y if part.residual else y
             normed = None
         return x, tuple(states)

@@ -62,6 +62,11 @@ def begin(
         config = replace(config, budget=DEFAULT_BUDGET_S)
     if network_config.bidirectional and config.peek:
         raise ConfigError("a bidirectional network writes no text to peek at; leave --peek out.")
+    if config.average == "nt-asgd" and not corpus.size("val").tokens:
+        raise ConfigError(
+            f"nt-asgd begins when validation stops getting better, and {corpus.path} has no"
+            " validation text; use --average ema, or prepare it with --val."
+        )
     network = build(network_config, corpus.tokenizer.vocabulary)
     streams = _streams(corpus, network, config)
     device = choose_device(config, listener)
@@ -208,6 +213,7 @@ def _streams(corpus: Corpus, network: Network, config: TrainingConfig) -> Stream
         rows=config.batch,
         context=config.context,
         seed=config.seed or 0,
+        vary=config.vary_context,
         # The last place of a context, too, sees some text after it.
         ahead=max(config.context, DISTANCES) if network.config.bidirectional else 0,
     )

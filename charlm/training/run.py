@@ -98,7 +98,7 @@ class Run:
         return Outcome(self.trainer.steps, self.standing.best_nats_per_char, stopped)
 
     def validate(self) -> None:
-        """Validates the weights as they are, unless that was done, and keeps them if best."""
+        """Validates the weights, or their average, unless that was done, and keeps them if best."""
         standing, trainer = self.standing, self.trainer
         if standing.validated_steps == trainer.steps and trainer.steps:
             return
@@ -108,7 +108,8 @@ class Run:
             self._save_model(None)
             return
         began = time.monotonic()
-        score = validate(self.network, trainer.weights, self.corpus, share=standing.val_share)
+        weights = trainer.average.weights
+        score = validate(self.network, weights, self.corpus, share=standing.val_share)
         if isinstance(self.plan, BudgetPlan):
             self.plan.validation_s = time.monotonic() - began
         self._check(score.nats_per_char)
@@ -121,6 +122,8 @@ class Run:
             self._save_model(score)
         else:
             standing.stale_validations += 1
+        # After the save: what did so well is what is kept, not the average that may begin now.
+        trainer.average.validated(score.nats_per_char)
         self._log(
             {
                 "steps": trainer.steps,
@@ -255,7 +258,8 @@ class Run:
         self.listener.report(entry)
 
     def _numpy_weights(self) -> dict[str, np.ndarray]:
-        return {n: w.detach().float().cpu().numpy() for n, w in self.trainer.weights.items()}
+        weights = self.trainer.average.weights
+        return {n: w.detach().float().cpu().numpy() for n, w in weights.items()}
 
     def _save_model(self, score: Score | None) -> None:
         train = self.corpus.size("train")

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from charlm.corpus import Corpus
+from charlm.errors import ConfigError
 
 IGNORED = -100  # the target of a position that only pads; torch's cross-entropy leaves it out
 
@@ -83,11 +84,18 @@ class ContiguousStreams(Streams):
     Now and then a row begins anew in the middle of its text. Without that, a model has hardly ever
     seen its own initial state, and some prompts lead it from there into states it never leaves.
     Law: an epoch has every token as a target exactly once.
+
+    With `vary`, contexts differ in length, a little and one in twenty by half, so that a text is
+    not always cut in the same places. Source: Merity, Keskar and Socher 2017
+    (arXiv:1708.02182), sec. 4.1.
     """
 
     # The share of contexts with which a row begins anew: often enough to learn it within a minute,
     # rarely enough that a state is carried over some 50 contexts.
     RESTARTS = 0.02
+    # Of contexts that vary: how many are half as long, the deviation of their length as a share,
+    # which makes 5 of the source's 70, and the least of it.
+    HALVES, SPREAD, LEAST = 0.05, 1 / 14, 5
 
     def __init__(
         self,
@@ -98,10 +106,12 @@ class ContiguousStreams(Streams):
         start: int,
         seed: int = 0,
         ahead: int = 0,
+        vary: bool = False,
     ) -> None:
         super().__init__(start, seed, ahead)
         self.ids = ids
         self.context = context
+        self.vary = vary
         # A short text is read in fewer rows, so that a row has a context to learn from.
         rows = max(1, min(rows, len(ids) // context))
         edges = np.arange(rows + 1) * len(ids) // rows
@@ -109,14 +119,14 @@ class ContiguousStreams(Streams):
         self.length = int((self.ends - self.firsts).max())
 
     def epoch_batches(self) -> int:
-        """How many batches an epoch has."""
-        return -(-self.length // self.context)
+        """How many batches this epoch has; if contexts vary, another one has a few others."""
+        return len(self._begins())
 
     def batches(self, first: int) -> Iterator[Batch]:
         """The batches of an epoch from number `first` on."""
-        for number in range(first, self.epoch_batches()):
-            begin = number * self.context
-            offsets = np.arange(begin, min(begin + self.context, self.length))
+        edges = np.append(self._begins(), self.length)
+        for number in range(first, len(edges) - 1):
+            offsets = np.arange(edges[number], edges[number + 1])
             positions = self.firsts + offsets  # (B, T)
             inside = positions < self.ends  # rows differ in length by one
             targets = self.ids[np.minimum(positions, self.ends - 1)].astype(np.int64)
@@ -127,6 +137,20 @@ class ContiguousStreams(Streams):
             targets = np.where(inside, targets, IGNORED)
             window = window_of(self.ids, positions, self.ahead, len(self.ids))
             yield Batch(inputs, targets, fresh, window)
+
+    def _begins(self) -> np.ndarray:
+        """Where in its rows each context of this epoch begins."""
+        if not self.vary:
+            return np.arange(0, self.length, self.context)
+        # A stream of its own beside that of restarts, which has a batch's number at its end.
+        rng = np.random.default_rng([self.seed, self.epoch])
+        least = min(self.LEAST, self.context)
+        at_most = self.length // least + 1
+        middles = np.where(rng.random(at_most) < self.HALVES, self.context / 2, self.context)
+        lengths = rng.normal(middles, self.SPREAD * self.context).astype(np.int64)
+        lengths = np.maximum(lengths, least)
+        begins = np.concatenate([[0], np.cumsum(lengths)])
+        return begins[begins < self.length]
 
 
 class RecordStreams(Streams):
@@ -225,14 +249,29 @@ def window_of(
 
 
 def streams_of(
-    corpus: Corpus, split: str, *, rows: int, context: int, seed: int, ahead: int = 0
+    corpus: Corpus,
+    split: str,
+    *,
+    rows: int,
+    context: int,
+    seed: int,
+    ahead: int = 0,
+    vary: bool = False,
 ) -> Streams:
-    """The streams of a corpus's split: by record where it has records, else contiguous."""
+    """The streams of a corpus's split: by record where it has records, else contiguous.
+
+    Raises ConfigError where contexts are to vary and the lengths are those of records.
+    """
     ids, tokenizer = corpus.ids(split), corpus.tokenizer
     start = tokenizer.vocabulary
     if corpus.records == "none" or tokenizer.boundary is None:
         return ContiguousStreams(
-            ids, rows=rows, context=context, start=start, seed=seed, ahead=ahead
+            ids, rows=rows, context=context, start=start, seed=seed, ahead=ahead, vary=vary
+        )
+    if vary:
+        raise ConfigError(
+            f"vary_context is for one running text, and {corpus.path} has records, each of a"
+            " length of its own; leave it out."
         )
     return RecordStreams(
         ids,

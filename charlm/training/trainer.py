@@ -17,12 +17,14 @@ from charlm.config import TrainingConfig
 from charlm.network import Bidirectional, Network
 from charlm.network.bidirectional import After
 from charlm.training import both_sides, optimizers, schedules
+from charlm.training.averaging import AVERAGES
+from charlm.training.regularising import Regularised, check
 from charlm.training.states import State, choose
 from charlm.training.streams import IGNORED, Batch, Streams
 
 
 class Trainer:
-    """Weights, optimiser, recurrent state, random state, data position and counts.
+    """Weights, their average, optimiser, recurrent state, random state, data position and counts.
 
     Law: on a CPU, k updates, saved, loaded, and k more equal 2k updates bit for bit.
     """
@@ -35,6 +37,7 @@ class Trainer:
         streams: Streams,
         device: torch.device,
     ) -> None:
+        check(network, config)
         self.network = network
         self.config = config
         self.device = device
@@ -45,6 +48,7 @@ class Trainer:
             name: weights[name].to(device).clone().requires_grad_() for name in network.shapes()
         }
         self.optimizers = optimizers.build(config, self.weights, network.config.width)
+        self.average = AVERAGES[config.average](self.weights, config)
         self.state: State | None = None
         self.generator = torch.Generator(device).manual_seed(config.seed or 0)
         self.steps = 0
@@ -64,19 +68,22 @@ class Trainer:
         inputs, targets = self._tensor(batch.inputs), self._tensor(batch.targets)
         state = self._state_before(batch)
         with self._autocast:
-            loss, state = self._loss(inputs, targets, state, self._after(batch))
-        loss.backward()
+            loss, penalty, state = self._loss(inputs, targets, state, self._after(batch))
+        (loss + penalty).backward()
         # clone: a part may be a view of a whole context, or two of them of one
         self.state = tuple(tuple(part.detach().clone() for part in layer) for layer in state)
         clip = self.config.clip or float("inf")
         norm = torch.nn.utils.clip_grad_norm_(self.weights.values(), clip)
         share = schedules.share(self.config.schedule, progress, self.config.warmup)
+        # A context of half the length is half as good an estimate: Merity et al. 2017, sec. 4.1.
+        scale = inputs.shape[1] / self.config.context if self.config.vary_context else 1.0
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = group["peak_lr"] * share
+                group["lr"] = group["peak_lr"] * share * scale
             optimizer.step()
             optimizer.zero_grad()
         self.steps += 1
+        self.average.updated(self.steps)
         self.tokens += batch.tokens
         return loss.detach(), norm, share
 
@@ -100,12 +107,15 @@ class Trainer:
             for j, part in enumerate(layer):
                 tensors[f"state.{i}.{j}"] = part
         tensors["generator"] = self.generator.get_state()
+        averaged, average = self.average.state_dict()
+        tensors |= {f"average.{name}": weight for name, weight in averaged.items()}
         about = {
             "steps": self.steps,
             "tokens": self.tokens,
             "device": self.device.type,
             "streams": self.streams.state_dict(),
             "optimizer_groups": groups,
+            "average": average,
         }
         return tensors, about
 
@@ -125,6 +135,7 @@ class Trainer:
                 number, name = key.split(".", 1)
                 entries.setdefault(int(number), {})[name] = value
             optimizer.load_state_dict({"state": entries, "param_groups": groups})
+        self.average.load_state_dict(_under(tensors, "average."), about.get("average", {}))
         parts: dict[int, dict[int, Tensor]] = {}
         for key, value in _under(tensors, "state.").items():
             i, j = map(int, key.split("."))
@@ -145,15 +156,15 @@ class Trainer:
 
     def _batch_loss(
         self, inputs: Tensor, targets: Tensor, state: State, after: After | None
-    ) -> tuple[Tensor, State]:
-        drop = self._drop if self.config.dropout else None
+    ) -> tuple[Tensor, Tensor | float, State]:
+        hooks = Regularised(self.config, self.generator, targets != IGNORED, self._scan_of)
         scan = self.network.scan if after is None else partial(self.network.scan, after=after)
-        w = self.network.arrange(self.weights)
-        logits, state = scan(torch, w, inputs, state, drop, self._scan_of)
+        w = hooks.arrange(self.network, self.weights)
+        logits, state = scan(torch, w, inputs, state, hooks)
         loss = functional.cross_entropy(
             logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED
         )
-        return loss, state
+        return loss, hooks.penalty, state
 
     def _scan_of(self, cell: Cell) -> Callable:
         scan = cell.scan
@@ -170,11 +181,6 @@ class Trainer:
         rng = np.random.default_rng([self.config.seed or 0, self.steps])
         distances = both_sides.draw_distances(rng, batch.targets.shape)
         return both_sides.after(batch, self.network.start, self.device, distances)
-
-    def _drop(self, x: Tensor) -> Tensor:
-        keep = 1.0 - (self.config.dropout or 0.0)
-        mask = torch.empty_like(x).bernoulli_(keep, generator=self.generator)
-        return x * mask / keep
 
     def _state_before(self, batch: Batch) -> State:
         if self.state is not None and not batch.fresh.any():

@@ -1,0 +1,76 @@
+"""What a knob is: a field that knows its range and its help; and groups that check themselves."""
+
+from dataclasses import asdict, field, fields
+from typing import Any
+
+from charlm.errors import ConfigError
+
+
+def knob(
+    default: Any,
+    help: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+    choices: tuple[str, ...] | None = None,
+    unit: str | None = None,
+    short: str | None = None,
+) -> Any:
+    """A dataclass field that knows its range and its help; `None` as default means "off".
+
+    `low` and `high` belong to the range, `above` and `below` do not. `unit="duration"` reads
+    "90", "90s", "10m" or "1.5h" on the command line and holds seconds.
+    """
+    limits = {"low": low, "high": high, "above": above, "below": below}
+    metadata = {"help": help, "limits": limits, "choices": choices, "unit": unit, "short": short}
+    return field(default=default, metadata=metadata)
+
+
+class Knobs:
+    """A group of knobs that checks itself when it is made."""
+
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            check(f.name, getattr(self, f.name), **f.metadata["limits"])
+            choices, value = f.metadata["choices"], getattr(self, f.name)
+            left_open = value is None and f.default is None
+            if choices and value not in choices and not left_open:
+                raise ConfigError(f"{f.name} is {value!r}; it can be {', '.join(choices)}.")
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Knobs":
+        """The group with these values; a name it does not know is an error."""
+        known = {f.name for f in fields(cls)}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise ConfigError(f"{cls.__name__} has no knob {', '.join(unknown)}.")
+        return cls(**values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The values by name, as plain data."""
+        return asdict(self)
+
+
+def check(
+    name: str,
+    value: Any,
+    *,
+    low: float | None,
+    high: float | None,
+    above: float | None,
+    below: float | None,
+) -> None:
+    """Raises ConfigError where a number lies outside its range; NaN lies outside every range."""
+    if value is None or isinstance(value, str | bool):
+        return
+    rules = [
+        (low, lambda limit: value >= limit, "at least"),
+        (high, lambda limit: value <= limit, "at most"),
+        (above, lambda limit: value > limit, "above"),
+        (below, lambda limit: value < limit, "below"),
+    ]
+    for limit, holds, words in rules:
+        if limit is not None and not holds(limit):
+            raise ConfigError(f"{name} is {value}; it must be {words} {limit:g}.")
