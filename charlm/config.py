@@ -61,7 +61,9 @@ class NetworkConfig(Knobs):
     """The shape of a network: everything that decides what its weights are."""
 
     cell: str = knob("lstm", "The recurrent cell, or several from the bottom up: mlstm,slstm.")
-    width: int = knob(384, "Units in each layer.", low=1)
+    width: int | None = knob(
+        None, "Units in each layer (default: as the budget and the machine allow; else 384).", low=1
+    )
     layers: int | None = knob(
         None, "Recurrent layers, one above the other (default: as the cell wants).", low=1
     )
@@ -136,7 +138,7 @@ class TrainingConfig(Knobs):
     clip: float | None = knob(1.0, "Largest norm of the whole gradient; 0 is off.", low=0)
     dropout: float | None = knob(
         None,
-        "Fraction of each layer's outputs dropped (default: more for a shorter text).",
+        "Fraction of each layer's outputs dropped (default: more where a text is read more often).",
         low=0,
         below=1,
     )

@@ -17,7 +17,7 @@ from charlm.corpus import Corpus
 from charlm.errors import ConfigError, DataError
 from charlm.network import Network, build
 from charlm.network.bidirectional import DISTANCES
-from charlm.training import checkpoint, optimizers
+from charlm.training import checkpoint, choosing, optimizers
 from charlm.training.directory import OWN_CORPUS, clear
 from charlm.training.fine_tuning import LR_SHARE, Origin
 from charlm.training.initialise import initial_weights
@@ -49,17 +49,10 @@ def begin(
     corpus has (`fine_tuning.fitted`). An earlier run in `out` is removed only when nothing can be
     found wrong with the new one any more.
     """
-    config = with_seed(config, listener)
-    if config.dropout is None:
-        config = replace(config, dropout=default_dropout(corpus.size("train").tokens))
-        if config.dropout:
-            listener.say(f"dropout {config.dropout:g}, as the text is short")
-    # What is left open is written down as it was decided, for `info` and for good.
-    if config.lr is None:
-        share = 1.0 if origin is None else LR_SHARE
-        config = replace(config, lr=share * default_lr(network_config, config.optimizer))
-    if config.budget is config.steps is config.epochs is None:
-        config = replace(config, budget=DEFAULT_BUDGET_S)
+    device = choose_device(config, listener)
+    network_config, config = decided(
+        corpus, network_config, config, device, listener, started, tuned=origin is not None
+    )
     if network_config.bidirectional and config.peek:
         raise ConfigError("a bidirectional network writes no text to peek at; leave --peek out.")
     if config.average == "nt-asgd" and not corpus.size("val").tokens:
@@ -69,7 +62,6 @@ def begin(
         )
     network = build(network_config, corpus.tokenizer.vocabulary)
     streams = _streams(corpus, network, config)
-    device = choose_device(config, listener)
     weights = initial_weights(network, config.seed) if origin is None else origin.weights(network)
     if origin is not None and (news := origin.news(corpus.tokenizer)):
         listener.say(news)
@@ -157,6 +149,43 @@ def resume(
         # Reports made after the last save are made again.
         os.truncate(log, min(standing.log_bytes, log.stat().st_size))
     return Run(out, corpus, trainer, plan, standing, listener, started)
+
+
+def decided(
+    corpus: Corpus,
+    network: NetworkConfig,
+    config: TrainingConfig,
+    device: torch.device,
+    listener: Listener,
+    started: float,
+    *,
+    tuned: bool = False,
+) -> tuple[NetworkConfig, TrainingConfig]:
+    """Both configs with nothing left open, as it will be written down for `info` and for good.
+
+    Where a budget says how long and nothing how wide, the machine is measured for a moment and the
+    width chosen (`choosing`). `tuned` is for a run that goes on from another model.
+    """
+    config = with_seed(config, listener)
+    if config.lr is None:
+        share = LR_SHARE if tuned else 1.0
+        config = replace(config, lr=share * default_lr(network, config.optimizer))
+    if config.budget is config.steps is config.epochs is None:
+        config = replace(config, budget=DEFAULT_BUDGET_S)
+    tokens = corpus.size("train").tokens
+    if config.budget is not None and network.width is None and tokens:
+        vocabulary = corpus.tokenizer.vocabulary
+        choice = choosing.for_budget(network, config, vocabulary, tokens, device, started)
+        listener.say(choice.why(tokens))
+        network = replace(network, width=choice.width)
+        config = replace(config, budget=choice.budget_s)
+        if config.dropout is None:
+            config = replace(config, dropout=choice.dropout)
+    if config.dropout is None:
+        config = replace(config, dropout=default_dropout(tokens))
+        if config.dropout:
+            listener.say(f"dropout {config.dropout:g}, as the text is short")
+    return network, config
 
 
 def with_seed(config: TrainingConfig, listener: Listener) -> TrainingConfig:

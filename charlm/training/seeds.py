@@ -79,7 +79,16 @@ def begin_all(
             f"{corpus.path} has no validation text to tell the best of several seeds by; prepare it"
             " with --val, or leave --seeds out."
         )
-    config = begin.with_seed(config, listener)
+    device = begin.choose_device(config, listener)
+    network_config, config = begin.decided(
+        corpus,
+        network_config,
+        config,
+        device,
+        listener,
+        time.monotonic(),
+        tuned=origin is not None,
+    )
     configs = [replace(config, seed=config.seed + i) for i in range(count)]
     runs = directory.seed_runs(out, [each.seed for each in configs])
     for each in configs:
