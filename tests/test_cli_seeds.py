@@ -109,7 +109,7 @@ def test_ctrl_c_stops_all_and_resuming_goes_on_with_all(charlm, corpus, tmp_path
     log = cut / "seed-2" / "log.jsonl"
     wait_for(lambda: log.exists() and len(log.read_text().splitlines()) > 3, process)
     process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=60)
+    stdout, stderr = process.communicate(timeout=120)
     assert process.returncode == 130
     found = json.loads(stdout)
     assert (len(found["seeds"]), found["best"], found["signal"]) == (2, 1, signal.SIGINT)

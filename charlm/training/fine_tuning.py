@@ -21,7 +21,10 @@ from charlm.tokenizer.symbols import code_point
 
 # The weights that have a row for each symbol. The embedding has one more, the start's, at its end.
 BY_SYMBOL = ("embedding", "head.weight", "head.bias")
-LR_SHARE = 0.25
+# Of the usual learning rate. A model of tiny Shakespeare, lstm 1x384, on 90,000 characters of the
+# Python reference: 2.23, 2.39 and 2.55 bits/char after 150 updates at 1, 0.5 and 0.25. On others of
+# Shakespeare's plays, where more is to be kept: 2.79 after 20 updates at 1, and 2.62 at 0.25.
+LR_SHARE = 0.5
 NAMED_AT_MOST = 8
 
 
