@@ -88,13 +88,15 @@ class Bidirectional(Network):
         distances = xp.clip(distances, 0, DISTANCES)
         right = right * ops.lookup(xp, merge["gate"], distances) * known
         x = left @ merge["left"].T + right @ merge["right"].T
-        return self._logits(xp, w, x + ops.lookup(xp, merge["distance"], distances))
+        x = x + ops.lookup(xp, merge["distance"], distances)
+        return self.head(xp, w, self._merged(xp, w, x))
 
-    def _head(self, xp: Any, w: Weights, x: Array) -> Array:
-        return self._logits(xp, w, x @ w["merge"]["left"].T + w["merge"]["distance"][0])
+    def _top(self, xp: Any, w: Weights, x: Array) -> Array:
+        return self._merged(xp, w, x @ w["merge"]["left"].T + w["merge"]["distance"][0])
 
-    def _logits(self, xp: Any, w: Weights, x: Array) -> Array:
-        return super()._head(xp, w, xp.tanh(x))
+    def _merged(self, xp: Any, w: Weights, x: Array) -> Array:
+        """The features (..., D) from the sum (..., D) of what both stacks say."""
+        return super()._top(xp, w, xp.tanh(x))
 
     def _weights(self) -> Found:
         D, E, V = self.config.width, self.config.embedding, self.vocabulary

@@ -80,10 +80,21 @@ class Network:
         self, xp: Any, w: Weights, ids: Array, state: tuple[State, ...]
     ) -> tuple[Array, tuple[State, ...]]:
         """The logits (B, V) of what follows ids (B,), and the next state."""
+        features, state = self.features(xp, w, ids, state)
+        return self.head(xp, w, features), state
+
+    def features(
+        self, xp: Any, w: Weights, ids: Array, state: tuple[State, ...]
+    ) -> tuple[Array, tuple[State, ...]]:
+        """The features (B, D) of what was read up to ids (B,), and the next state."""
         x = ops.lookup(xp, w["embedding"], ids)
         first = w["table"] and tuple(ops.lookup(xp, table, ids) for table in w["table"])
         x, state = self.stack.step(xp, w["stack"], x, state, first)
-        return self._head(xp, w, x), state
+        return self._top(xp, w, x), state
+
+    def head(self, xp: Any, w: Weights, features: Array) -> Array:
+        """The logits (..., V) of what follows, from features (..., D)."""
+        return features @ w["head"].T + w["bias"]
 
     def scan(
         self,
@@ -101,10 +112,11 @@ class Network:
         """
         x = ops.lookup(torch, w["embedding"], ids)
         x, state = self.stack.scan(torch, w["stack"], x, state, drop, scan_of)
-        return self._head(torch, w, x), state
+        return self.head(torch, w, self._top(torch, w, x)), state
 
-    def _head(self, xp: Any, w: Weights, x: Array) -> Array:
-        return norm(xp, self.config.norm, w["norm"], x) @ w["head"].T + w["bias"]
+    def _top(self, xp: Any, w: Weights, x: Array) -> Array:
+        """The features (..., D) from the stack's outputs (..., D)."""
+        return norm(xp, self.config.norm, w["norm"], x)
 
     def _weights(self) -> Found:
         D, E, V = self.config.width, self.config.embedding, self.vocabulary

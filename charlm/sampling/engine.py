@@ -13,6 +13,7 @@ import threadpoolctl
 
 from charlm.errors import ConfigError
 from charlm.network import Network
+from charlm.network.stack import Weights
 
 State = tuple[tuple[Any, ...], ...]
 
@@ -38,19 +39,18 @@ class Engine(Protocol):
 
 
 class NumpyEngine:
-    """The network on numpy's BLAS, without torch."""
+    """The network on numpy's BLAS, without torch.
 
-    def __init__(self, network: Network, weights: dict[str, np.ndarray]) -> None:
+    Unless the weights are `fixed` it steps with what they are at the time.
+    """
+
+    def __init__(
+        self, network: Network, weights: dict[str, np.ndarray], *, fixed: bool = True
+    ) -> None:
         self.network = network
         self.start = network.start
         self.vocabulary = network.vocabulary
-        # Products are with transposed matrices, and those of many rows take a quarter less time
-        # where the transposed one is contiguous; a single row's take as long as before.
-        columns = {
-            name: np.asfortranarray(weight) if name != "embedding" else weight
-            for name, weight in weights.items()
-        }
-        self._w = network.with_table(np, network.arrange(columns))
+        self._w = self._prepared(weights) if fixed else network.arrange(weights)
         small = max(weight.nbytes for weight in weights.values()) < THREADED_BYTES
         # For the whole process, but only numpy's BLAS: torch has one of its own.
         pools = threadpoolctl.ThreadpoolController().select(internal_api="openblas")
@@ -64,9 +64,26 @@ class NumpyEngine:
         """The logits (B, V) of what follows ids (B,), and the next state."""
         return self.network.step(np, self._w, ids, state)
 
+    def features(self, ids: np.ndarray, state: State) -> tuple[np.ndarray, State]:
+        """The features (B, D) of what was read up to ids (B,), and the next state."""
+        return self.network.features(np, self._w, ids, state)
+
+    def head(self, features: np.ndarray) -> np.ndarray:
+        """The logits (B, V) of what follows, from features (B, D)."""
+        return self.network.head(np, self._w, features)
+
     def join(self, states: Sequence[State]) -> State:
         """The rows of all states in one, in that order."""
         return _each(np.concatenate, states)
+
+    def _prepared(self, weights: dict[str, np.ndarray]) -> Weights:
+        # Products are with transposed matrices, and those of many rows take a quarter less time
+        # where the transposed one is contiguous; a single row's take as long as before.
+        columns = {
+            name: np.asfortranarray(weight) if name != "embedding" else weight
+            for name, weight in weights.items()
+        }
+        return self.network.with_table(np, self.network.arrange(columns))
 
 
 class TorchEngine:
