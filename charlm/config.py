@@ -262,15 +262,15 @@ class AdaptationConfig(Knobs):
     )
     adapt_lr: float = knob(0.001, "Learning rate of --adapt.", low=0, high=1)
     adapt_decay: float = knob(
-        0.001, "Share by which --adapt goes back to the trained weights.", low=0, high=1
+        0.003, "Share by which --adapt goes back to the trained weights.", low=0, high=1
     )
     adapt_context: int = knob(32, "Tokens that --adapt learns from at once.", low=1, high=4096)
     cache: int | None = knob(
         None, "Expect what followed similar places among the last so many.", low=1, high=1_000_000
     )
-    cache_weight: float = knob(0.05, "Share of --cache in what is expected.", low=0, below=1)
+    cache_weight: float = knob(0.1, "Share of --cache in what is expected.", low=0, below=1)
     cache_flatness: float = knob(
-        0.3, "How much more the most similar places count for --cache.", low=0, high=1000
+        20.0, "How much more the most similar places count for --cache.", low=0, high=1000
     )
 
     def __post_init__(self) -> None:

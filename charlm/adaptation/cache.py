@@ -2,7 +2,9 @@
 
     p(x) = (1 - λ) softmax(logits)_x + λ Σ_{i: x_i = x} exp(θ h · h_i) / Σ_i exp(θ h · h_i)
 
-The sums are over the last N places i of the text; h are the features from which the head predicts.
+The sums are over the last N places i of the text; h are the features from which the head predicts,
+made 1 long. So one θ does for every cell, width and norm, and nothing is more like a place than the
+same place; on two texts the best θ did as well as it did with h as it is.
 
 Source: Grave, Joulin and Usunier 2016 (arXiv:1612.04426), eq. 3 and 5.
 """
@@ -37,7 +39,7 @@ class Cache:
             more = np.empty((room - at, len(features)), dtype=np.float32)
             self._features = np.concatenate((kept, more))
             self._ids = np.concatenate((self._ids, np.empty(room - at, dtype=np.int64)))
-        self._features[at] = features
+        self._features[at] = _unit(features)
         self._ids[at] = id
         self._places += 1
 
@@ -47,9 +49,14 @@ class Cache:
         found = log_softmax(logits)
         if not filled:
             return found
-        likeness = (self._features[:filled] @ features) * np.float64(self._flatness)
+        likeness = (self._features[:filled] @ _unit(features)) * np.float64(self._flatness)
         shares = np.exp(likeness - likeness.max())
         shares /= shares.sum()
         cached = np.bincount(self._ids[:filled], weights=shares, minlength=logits.shape[-1])
         with np.errstate(divide="ignore"):
             return np.logaddexp(found + np.log1p(-self._weight), np.log(self._weight * cached))
+
+
+def _unit(features: np.ndarray) -> np.ndarray:
+    length = np.sqrt(features @ features)
+    return features / length if length > 0 else features

@@ -10,11 +10,14 @@ Source: Krause, Kahembwe, Murray and Renals 2018 (arXiv:1709.07432), sec. 4 and 
 from the training set. A model file has none, and so it is gathered from the text itself.
 """
 
+import math
+
 import numpy as np
 import torch
 from torch.nn import functional
 
 from charlm.config import AdaptationConfig
+from charlm.errors import DataError
 from charlm.network import Network
 from charlm.sampling.engine import State
 
@@ -83,7 +86,9 @@ class Learner:
         self._updates += 1
         self._squares.addcmul_(self._gradient, self._gradient)
         root = (self._squares / self._updates).sqrt_()
-        size = root.mean()
+        size = float(root.mean())
+        if not math.isfinite(size):
+            raise DataError("the model diverged as it learned from the text; lower --adapt-lr.")
         back = (root * (self._decay / size)).clamp_(max=1.0)
         self._present += back.mul_(self._trained - self._present)
         self._present -= self._gradient.div_(root.add_(EPSILON * size)).mul_(self._lr)
