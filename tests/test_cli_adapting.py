@@ -98,7 +98,7 @@ def test_score_reads_its_records_in_order(charlm, model, way, running):
     args, config = WAYS[way]
     loaded = model_file.load(model)
     newline = int(loaded.tokenizer.encode("\n")[0])
-    lines = TEXT.splitlines()[:6] + ["again", ""]
+    lines = [*TEXT.splitlines()[:6], "again", ""]
     reader = reader_of(loaded.network, loaded.weights, config)
     expected = []
     for number, line in enumerate(lines):
