@@ -14,7 +14,8 @@ from pathlib import Path
 HERE = Path(__file__).parent
 BENCHMARKS = (
     "startup", "prep", "training", "sampling", "quality",
-    "cells", "learning", "attention", "gaps", "zoo", "scoring", "completing", "compression", "adapting",
+    "cells", "learning", "attention", "gaps", "zoo", "scoring", "completing", "compression",
+    "adapting",
 )  # fmt: skip
 PACKAGES = ("charlm", "torch", "numpy", "tokenizers", "safetensors", "click")
 
