@@ -44,21 +44,27 @@ class Engine(Protocol):
 class NumpyEngine:
     """The network on numpy's BLAS, without torch.
 
-    The step of one row is recorded when it is first made, and replayed from then on.
+    The step of one row is recorded when it is first made, and replayed from then on. Unless the
+    weights are `fixed` it steps with what they are at the time.
     """
 
-    def __init__(self, network: Network, weights: dict[str, np.ndarray]) -> None:
+    def __init__(
+        self, network: Network, weights: dict[str, np.ndarray], *, fixed: bool = True
+    ) -> None:
         self.network = network
         self.start = network.start
         self.vocabulary = network.vocabulary
         self._flat = weights
-        self._w = network.with_table(np, network.arrange(weights))
+        self._fixed = fixed
+        self._w = network.arrange(weights)
+        if fixed:
+            self._w = network.with_table(np, self._w)
         small = max(weight.nbytes for weight in weights.values()) < THREADED_BYTES
         # For the whole process, but only numpy's BLAS: torch has one of its own.
         pools = threadpoolctl.ThreadpoolController().select(internal_api="openblas")
         pools.limit(limits=1 if small else os.cpu_count())
         self._recording: Recording | None = None
-        self._recordable = True
+        self._recordable = fixed
 
     def initial_state(self, batch: int) -> State:
         """The state of `batch` rows before anything was read."""
@@ -71,6 +77,14 @@ class NumpyEngine:
             return self.network.advance(np, self._columns, read, state)
         return self._step_of_one(read, state)
 
+    def features(self, ids: np.ndarray, state: State) -> tuple[np.ndarray, State]:
+        """What leaves the blocks (B, D) after ids (B,), and the next state."""
+        return self.network.features(np, self._w, ids, state)
+
+    def logits(self, features: np.ndarray) -> np.ndarray:
+        """The logits (B, V) of what follows, from what leaves the blocks (B, D)."""
+        return self.network.logits(np, self._w, features)
+
     def join(self, states: Sequence[State]) -> State:
         """The rows of all states in one, in that order."""
         return _each(np.concatenate, states)
@@ -82,6 +96,8 @@ class NumpyEngine:
         Products are with transposed matrices, and take a quarter less time where the transposed
         one is contiguous; a single row's take longer on two threads.
         """
+        if not self._fixed:
+            return self._w
         columns = {name: np.asfortranarray(weight) for name, weight in self._flat.items()}
         return self.network.arrange(columns)
 
