@@ -4,7 +4,7 @@ The dataclasses are what the rest of the code is given; the command line makes i
 their fields (`cli/options.py`), and a model file carries them whole.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from charlm.errors import ConfigError
 from charlm.knobs import Knobs, knob
