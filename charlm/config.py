@@ -119,7 +119,9 @@ class TrainingConfig(Knobs):
     )
     steps: int | None = knob(None, "Stop after this many updates.", low=1)
     epochs: float | None = knob(None, "Stop after this many passes over the text.", above=0)
-    batch: int = knob(16, "Rows read side by side in one update.", low=1)
+    batch: int | None = knob(
+        None, "Rows read side by side in one update (default: 16; 32 with muon).", low=1
+    )
     context: int = knob(64, "Time steps per update; the state is carried on.", low=1)
     vary_context: bool = knob(
         False,
@@ -133,7 +135,11 @@ class TrainingConfig(Knobs):
     )
     schedule: str = knob("linear", "How the learning rate falls to its end.", choices=SCHEDULES)
     warmup: float = knob(0.02, "Fraction of the run in which the rate rises.", low=0, high=1)
-    optimizer: str = knob("adamw", "The optimiser.", choices=OPTIMIZERS)
+    optimizer: str | None = knob(
+        None,
+        "The optimiser (default: adamw; muon for an lstm whose budget is long enough).",
+        choices=OPTIMIZERS,
+    )
     weight_decay: float = knob(0.0, "Weight decay of the matrices.", low=0)
     clip: float | None = knob(1.0, "Largest norm of the whole gradient; 0 is off.", low=0)
     dropout: float | None = knob(

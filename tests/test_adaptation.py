@@ -92,7 +92,7 @@ def naive(network, weights, config, records):
             before = state
             w = network.arrange(theta)
             h, state = network.features(torch, w, torch.tensor([last]), state)
-            p = torch.softmax(network.head(torch, w, h)[0], 0)
+            p = torch.softmax(network.logits(torch, w, h)[0], 0)
             if config.cache is not None and past:
                 seen = past[-config.cache :]
                 likeness = [float(torch.cosine_similarity(h[0], one, 0)) for one, _ in seen]

@@ -49,7 +49,7 @@ class Reader:
         """Goes on by an id that was known beforehand: nothing is learned from it."""
         self._last, self._before = id, self._state
         self._features, self._state = self._engine.features(np.array([id]), self._state)
-        self.logits = self._engine.logits(self._features)
+        self.logits = self._engine.head(self._features)
         if self._cache is not None:
             self.logits = self._cache.mixed(self._features[0], self.logits)
 

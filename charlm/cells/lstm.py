@@ -10,7 +10,7 @@ gates lie in the order i, f, g, o, as in torch.
 from typing import Any
 
 from charlm import ops
-from charlm.cells.cell import Cell, Place, Shape, State, Weights
+from charlm.cells.cell import Cell, Habits, Place, Shape, State, Weights
 from charlm.cells.initial import Constant, Initialiser, Orthogonal, Stacked, Uniform
 from charlm.ops import Array
 
@@ -18,6 +18,7 @@ from charlm.ops import Array
 class LSTM(Cell):
     """The LSTM cell. State: h (B, D), c (B, D)."""
 
+    habits = Habits(muon=True)
     fused = True
 
     def shapes(self, place: Place) -> dict[str, Shape]:

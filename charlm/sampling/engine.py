@@ -81,7 +81,7 @@ class NumpyEngine:
         """What leaves the blocks (B, D) after ids (B,), and the next state."""
         return self.network.features(np, self._w, ids, state)
 
-    def logits(self, features: np.ndarray) -> np.ndarray:
+    def head(self, features: np.ndarray) -> np.ndarray:
         """The logits (B, V) of what follows, from what leaves the blocks (B, D)."""
         return self.network.logits(np, self._w, features)
 

@@ -167,9 +167,6 @@ def decided(
     width chosen (`choosing`). `tuned` is for a run that goes on from another model.
     """
     config = with_seed(config, listener)
-    if config.lr is None:
-        share = LR_SHARE if tuned else 1.0
-        config = replace(config, lr=share * default_lr(network, config.optimizer))
     if config.budget is config.steps is config.epochs is None:
         config = replace(config, budget=DEFAULT_BUDGET_S)
     tokens = corpus.size("train").tokens
@@ -177,10 +174,14 @@ def decided(
         vocabulary = corpus.tokenizer.vocabulary
         choice = choosing.for_budget(network, config, vocabulary, tokens, device, started)
         listener.say(choice.why(tokens))
-        network = replace(network, width=choice.width)
-        config = replace(config, budget=choice.budget_s)
-        if config.dropout is None:
-            config = replace(config, dropout=choice.dropout)
+        network, config = choice.fill(network, config)
+    if config.optimizer is None:
+        config = replace(config, optimizer=optimizers.USUAL)
+    if config.batch is None:
+        config = replace(config, batch=optimizers.batch_of(config.optimizer))
+    if config.lr is None:
+        share = LR_SHARE if tuned else 1.0
+        config = replace(config, lr=share * default_lr(network, config.optimizer))
     if config.dropout is None:
         config = replace(config, dropout=default_dropout(tokens))
         if config.dropout:
