@@ -21,7 +21,7 @@ from charlm.training.initialise import initial_weights
 from charlm.training.streams import ContiguousStreams
 from charlm.training.trainer import Trainer
 
-READINGS = 4.0
+READINGS = 3.0
 WIDTHS = (64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 896, 1024, 1280, 1536)
 PROBES = (128, 384)  # widths
 UPDATES = 5
