@@ -181,6 +181,20 @@ def test_the_same_text_gives_the_same_to_the_bit(way):
     np.testing.assert_array_equal(first, second)
 
 
+@pytest.mark.parametrize("config", [PLAINLY, BOTH])
+def test_what_ran_before_with_several_threads_changes_nothing(config):
+    """A table over the vocabulary was made by as many threads as the last engine had wanted."""
+    network = Network(NetworkConfig(width=384), 103)
+    weights = {name: weight.numpy() for name, weight in initial_weights(network, 1).items()}
+    found = []
+    for _ in range(2):
+        NumpyEngine(network, weights)  # large enough for several threads
+        found.append(text_nats(reader_of(network, weights, config), random_ids(12)))
+    found.append(text_nats(reader_of(network, weights, config), random_ids(12)))
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(found[1], found[2])
+
+
 def test_the_models_own_weights_stay_as_they_are():
     network, weights = make()
     before = {name: weight.copy() for name, weight in weights.items()}

@@ -26,7 +26,7 @@ ROOMS = {
     "model_file": {"numpy", "safetensors"},
     "sampling": {"numpy", "torch", "threadpoolctl", "safetensors", "outlines_core"},
     "score": {"numpy"},
-    "adaptation": {"numpy", "torch", "threadpoolctl"},
+    "adaptation": {"numpy", "torch"},
     "measuring": {"numpy"},
     "novelty": {"numpy", "pydivsufsort"},
     "compression": {"numpy", "constriction"},

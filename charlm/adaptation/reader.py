@@ -6,7 +6,6 @@ Unlike an engine's state a reader is no value: it changes with every symbol, as 
 from typing import TYPE_CHECKING
 
 import numpy as np
-import threadpoolctl
 
 from charlm.adaptation.cache import Cache
 from charlm.config import AdaptationConfig
@@ -84,10 +83,8 @@ def reader_of(network: Network, weights: dict[str, np.ndarray], config: Adaptati
         from charlm.adaptation.learner import Learner  # here because torch takes long to import
 
         learner = Learner(network, weights, config)
-    engine = NumpyEngine(network, learner.weights if learner else weights, fixed=not learner)
-    # For the whole process, as the engine's own choice, which this replaces: two threads may add up
-    # a product in another order.
-    threadpoolctl.ThreadpoolController().limit(limits=1, user_api="blas")
+    present = learner.weights if learner else weights
+    engine = NumpyEngine(network, present, fixed=learner is None, exact=True)
     return Reader(engine, learner, cache)
 
 

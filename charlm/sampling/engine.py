@@ -45,24 +45,33 @@ class NumpyEngine:
     """The network on numpy's BLAS, without torch.
 
     The step of one row is recorded when it is first made, and replayed from then on. Unless the
-    weights are `fixed` it steps with what they are at the time.
+    weights are `fixed` it steps with what they are at the time. Where it is `exact`, one thread
+    does it all, since two may add up a product in another order.
     """
 
     def __init__(
-        self, network: Network, weights: dict[str, np.ndarray], *, fixed: bool = True
+        self,
+        network: Network,
+        weights: dict[str, np.ndarray],
+        *,
+        fixed: bool = True,
+        exact: bool = False,
     ) -> None:
         self.network = network
         self.start = network.start
         self.vocabulary = network.vocabulary
+        # For the whole process; unless exact only numpy's BLAS, as torch has one of its own.
+        pools = threadpoolctl.ThreadpoolController()
+        if exact:
+            pools.limit(limits=1, user_api="blas")
+        else:
+            small = max(weight.nbytes for weight in weights.values()) < THREADED_BYTES
+            pools.select(internal_api="openblas").limit(limits=1 if small else os.cpu_count())
         self._flat = weights
         self._fixed = fixed
         self._w = network.arrange(weights)
         if fixed:
             self._w = network.with_table(np, self._w)
-        small = max(weight.nbytes for weight in weights.values()) < THREADED_BYTES
-        # For the whole process, but only numpy's BLAS: torch has one of its own.
-        pools = threadpoolctl.ThreadpoolController().select(internal_api="openblas")
-        pools.limit(limits=1 if small else os.cpu_count())
         self._recording: Recording | None = None
         self._recordable = fixed
 
