@@ -9,7 +9,7 @@ keeps two biases because the reset gate multiplies only the second. Gates: r, z,
 from typing import Any
 
 from charlm import ops
-from charlm.cells.cell import Cell, Place, Shape, State, Weights
+from charlm.cells.cell import Cell, Habits, Place, Shape, State, Weights
 from charlm.cells.gru_function import gru_function
 from charlm.cells.initial import Constant, Initialiser, Orthogonal, Stacked, Uniform
 from charlm.ops import Array
@@ -18,6 +18,8 @@ from charlm.ops import Array
 class GRU(Cell):
     """The GRU cell. State: h (B, D)."""
 
+    # On the markov corpus (1x256) 3,000 updates at half the rate end where 6,000 at the whole do.
+    habits = Habits(lr_share=0.5)
     fused = True
 
     def shapes(self, place: Place) -> dict[str, Shape]:
