@@ -13,6 +13,7 @@ from charlm.cells import CELLS
 from charlm.cli.options import PATH, CellNames, knob_options, take
 from charlm.config import NetworkConfig, PrepConfig, TrainingConfig
 from charlm.errors import DataError
+from charlm.presets import PRESETS, fill
 
 # A budget is the time of the whole process; this module is loaded about 0.1 s after its start.
 STARTED = time.monotonic() - 0.1
@@ -24,6 +25,11 @@ RESUMABLE = ("budget", "steps", "epochs", "patience", "device")
 @click.option("-o", "--out", type=PATH, help="The run directory to make.")
 @click.option("--resume", type=PATH, metavar="RUN", help="Go on with RUN exactly where it stopped.")
 @click.option("--force", is_flag=True, help="Replace an existing run.")
+@click.option(
+    "--preset",
+    type=click.Choice(list(PRESETS)),
+    help="Set what a known recipe sets, and tell it; every other option given overrides it.",
+)
 @knob_options(NetworkConfig, types={"cell": CellNames(list(CELLS))})
 @knob_options(TrainingConfig)
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON on stdout.")
@@ -34,6 +40,7 @@ def command(
     out: Path | None,
     resume: Path | None,
     force: bool,
+    preset: str | None,
     as_json: bool,
     **values: Any,
 ) -> None:
@@ -47,6 +54,7 @@ def command(
     charlm train data -o run                      two minutes, no other flag needed
     charlm train data -o run --budget 10m --cell gru --width 512
     charlm train data -o run --steps 2000 --seed 1
+    charlm train data -o run --preset char-rnn    the recipe of char-rnn
     charlm train --resume run                     after Ctrl-C, exactly where it stopped
     """
     if (out is None) == (resume is None):
@@ -54,11 +62,16 @@ def command(
     if resume is not None:
         if force:
             raise click.UsageError("--force makes a new run; --resume goes on with an old one.")
+        if preset is not None:
+            raise click.UsageError("--preset is for a new run; --resume goes on with an old one.")
         changes = _changes(ctx, values)
     elif corpus is None:
         raise click.UsageError("Missing argument 'CORPUS': a corpus that `charlm prep` made.")
     elif not corpus.exists() and str(corpus) != "-":
         raise DataError(f"{corpus} does not exist; `charlm prep TEXT -o {corpus}` makes a corpus.")
+    if preset is not None:
+        found = fill(values, preset, _given(ctx))
+        click.echo(f"preset {preset}: {' '.join(map(_option, found.items()))}", err=True)
     network = take(NetworkConfig, values)
     training = take(TrainingConfig, values)
 
@@ -98,13 +111,26 @@ def command(
         ctx.exit(128 + outcome.signal)
 
 
-def _changes(ctx: click.Context, values: dict[str, Any]) -> dict[str, Any]:
-    """What a resumed run is told to do otherwise; most knobs are part of it and stay."""
-    given = {
+def _given(ctx: click.Context) -> set[str]:
+    """The knobs that were given on the command line."""
+    return {
         f.name
         for f in (*fields(NetworkConfig), *fields(TrainingConfig))
         if ctx.get_parameter_source(f.name) == click.core.ParameterSource.COMMANDLINE
     }
+
+
+def _option(knob: tuple[str, Any]) -> str:
+    """A knob as it would be typed."""
+    name, value = knob[0].replace("_", "-"), knob[1]
+    if isinstance(value, bool):
+        return f"--{name}" if value else f"--no-{name}"
+    return f"--{name} {value:g}" if isinstance(value, float) else f"--{name} {value}"
+
+
+def _changes(ctx: click.Context, values: dict[str, Any]) -> dict[str, Any]:
+    """What a resumed run is told to do otherwise; most knobs are part of it and stay."""
+    given = _given(ctx)
     fixed = sorted(given - set(RESUMABLE))
     if fixed:
         raise click.UsageError(
