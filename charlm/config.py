@@ -4,7 +4,7 @@ The dataclasses are what the rest of the code is given; the command line makes i
 their fields (`cli/options.py`), and a model file carries them whole.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from charlm.errors import ConfigError
 from charlm.knobs import Knobs, knob
@@ -75,7 +75,9 @@ class NetworkConfig(Knobs):
     """The shape of a network: everything that decides what its weights are."""
 
     cell: str = knob("lstm", "The recurrent cell, or several from the bottom up: mlstm,slstm.")
-    width: int = knob(384, "Units in each layer.", low=1)
+    width: int | None = knob(
+        None, "Units in each layer (default: as the budget and the machine allow; else 384).", low=1
+    )
     layers: int | None = knob(
         None, "Recurrent layers, one above the other (default: as the cell wants).", low=1
     )
@@ -150,7 +152,7 @@ class TrainingConfig(Knobs):
     clip: float | None = knob(1.0, "Largest norm of the whole gradient; 0 is off.", low=0)
     dropout: float | None = knob(
         None,
-        "Fraction of each layer's outputs dropped (default: more for a shorter text).",
+        "Fraction of each layer's outputs dropped (default: more where a text is read more often).",
         low=0,
         below=1,
     )
@@ -240,3 +242,45 @@ class SamplingConfig(Knobs):
     seed: int | None = knob(
         None, "Seed of the draws (default: chosen, and told).", low=0, high=2**63 - 1
     )
+
+
+@dataclass(frozen=True)
+class AdaptationConfig(Knobs):
+    """What a model learns from a text on its way through it."""
+
+    adapt: bool = knob(
+        False, "Learn from the text, each symbol after it was predicted (this takes torch)."
+    )
+    adapt_lr: float = knob(0.001, "Learning rate of --adapt.", low=0, high=1)
+    adapt_decay: float = knob(
+        0.003, "Share by which --adapt goes back to the trained weights.", low=0, high=1
+    )
+    adapt_context: int = knob(32, "Tokens that --adapt learns from at once.", low=1, high=4096)
+    cache: int | None = knob(
+        None, "Expect what followed similar places among the last so many.", low=1, high=1_000_000
+    )
+    cache_weight: float = knob(0.1, "Share of --cache in what is expected.", low=0, below=1)
+    cache_flatness: float = knob(
+        20.0, "How much more the most similar places count for --cache.", low=0, high=1000
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for switch, on in (("adapt", self.adapt), ("cache", self.cache is not None)):
+            for f in fields(self):
+                if (
+                    f.name.startswith(f"{switch}_")
+                    and not on
+                    and getattr(self, f.name) != f.default
+                ):
+                    raise ConfigError(
+                        f"{f.name} is for --{switch}, which is off; give --{switch}, too."
+                    )
+
+    @property
+    def off(self) -> bool:
+        """Whether nothing is learned."""
+        return not self.adapt and self.cache is None
+
+
+PLAINLY = AdaptationConfig()  # nothing is learned

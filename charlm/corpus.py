@@ -1,4 +1,4 @@
-"""The corpus directory: `prepare` writes it, `Corpus` reads it.
+"""The corpus directory: `prepare` and `translate` write it, `Corpus` reads it.
 
 `tokenizer.json` is a `tokenizers` file; `{train,val,test}.bin` are raw little-endian ids, uint8
 when the vocabulary fits in 256, then uint16, uint32; `corpus.json` says the rest: the format
@@ -23,8 +23,9 @@ from charlm.preparation import vocabularies
 from charlm.preparation.doctor import findings
 from charlm.preparation.numbering import missing_symbols, number_all, numbering
 from charlm.preparation.reading import Reader, TextSpool
-from charlm.preparation.splits import SPLITS, Numbered, SplitSize, write_splits
+from charlm.preparation.splits import SPLITS, Numbered, SplitSize, splits_hash, write_splits
 from charlm.preparation.spool import Spool, id_type
+from charlm.preparation.translating import translated
 from charlm.tokenizer import Tokenizer
 
 FORMAT = 1
@@ -96,6 +97,7 @@ def prepare(
     config: PrepConfig,
     *,
     tokenizer: Tokenizer | None = None,
+    grow: bool = False,
     force: bool = False,
     say: Callable[[str], None] = lambda message: None,
     advance: Callable[[int], None] = lambda size_bytes: None,
@@ -103,7 +105,8 @@ def prepare(
     """The corpus made from `sources`, written to the directory `out`.
 
     The sources are read once, one after another; `Path("-")` is stdin. With `tokenizer` its level
-    and normal form replace those of `config`. `say` is told what is noteworthy about the text, a
+    and normal form replace those of `config`, and `grow` adds to it the symbols of the text that it
+    lacks (`Tokenizer.grown`). `say` is told what is noteworthy about the text, a
     line at a time, and `advance` how many more bytes have been read. Raises DataError where a
     source cannot be used, and ConfigError where a knob does not fit the level.
     """
@@ -123,7 +126,7 @@ def prepare(
         paths = [Path(source) for source in sources]
         reader = Reader(paths, config, advance, locating=tokenizer is not None)
         pieces = reader.pieces()
-        check = None if tokenizer is None else missing_symbols(tokenizer, reader)
+        check = None if tokenizer is None or grow else missing_symbols(tokenizer, reader)
         if config.level == "bpe" and tokenizer is None:
             text = stack.enter_context(TextSpool(directory / "text.tmp"))
             for chunk in pieces:
@@ -136,12 +139,35 @@ def prepare(
         if not counts.any():
             what = "is empty" if config.records == "none" else "has no record that is not empty"
             raise DataError(f"{reader.names} {what}.")
-        vocabulary = vocabularies.fitting(numbers, counts, config, tokenizer)
+        vocabulary = vocabularies.fitting(numbers, counts, config, tokenizer, grow=grow)
         numbered = Numbered.of(spool, counts, vocabulary.ids, numbers, config.records)
         sizes, ids_hash = write_splits(numbered, vocabulary.tokenizer.vocabulary, config, directory)
-        _write_about(directory, vocabulary.tokenizer, ids_hash, sizes, reader, config)
+        origin = {"sources": reader.sources(), "config": config.to_dict()}
+        _write_about(directory, vocabulary.tokenizer, ids_hash, sizes, config.records, origin)
         for line in findings(reader, numbers, counts, vocabulary, sizes, config, directory):
             say(line)
+    return Corpus(out)
+
+
+def translate(corpus: Corpus, tokenizer: Tokenizer, out: Path, *, force: bool = False) -> Corpus:
+    """The same text, split for split, in the ids of `tokenizer`, written to the directory `out`.
+
+    The tokenizer is of the same level and normal form, and has all symbols of the corpus; see
+    `Tokenizer.grown`. Byte pairs are spelled anew.
+    """
+    with whole_directory(out, marker=MARKER, force=force) as directory:
+        digest = hashlib.sha256()
+        sizes = {}
+        for split in SPLITS:
+            tokens = 0
+            with (directory / f"{split}.bin").open("wb") as file:
+                for ids in translated(corpus.ids(split), corpus.tokenizer, tokenizer):
+                    digest.update(ids)
+                    file.write(ids)
+                    tokens += len(ids)
+            sizes[split] = replace(corpus.size(split), tokens=tokens)
+        ids_hash = splits_hash(digest, sizes)
+        _write_about(directory, tokenizer, ids_hash, sizes, corpus.records, corpus.about)
     return Corpus(out)
 
 
@@ -150,23 +176,23 @@ def _write_about(
     tokenizer: Tokenizer,
     ids_hash: str,
     sizes: dict[str, SplitSize],
-    reader: Reader,
-    config: PrepConfig,
+    records: str,
+    origin: dict[str, Any],
 ) -> None:
-    whole = f"{tokenizer.hash} {ids_hash} {config.records}"
+    whole = f"{tokenizer.hash} {ids_hash} {records}"
     about = {
         "format": FORMAT,
         "version": __version__,
         "level": tokenizer.level,
-        "records": config.records,
+        "records": records,
         "normalize": tokenizer.normalize,
         "vocabulary": tokenizer.vocabulary,
         "tokenizer_hash": tokenizer.hash,
         "hash": hashlib.sha256(whole.encode()).hexdigest(),
         "dtype": id_type(tokenizer.vocabulary).name,
         "splits": {split: asdict(size) for split, size in sizes.items()},
-        "sources": reader.sources(),
-        "config": config.to_dict(),
+        "sources": origin["sources"],
+        "config": origin["config"],
     }
     (directory / "tokenizer.json").write_text(tokenizer.to_json(), encoding="utf-8", newline="")
     text = json.dumps(about, ensure_ascii=False, indent=1)

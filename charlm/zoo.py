@@ -10,7 +10,7 @@ import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -23,27 +23,14 @@ from charlm.sampling import generate
 from charlm.sampling.engine import NumpyEngine
 from charlm.sampling.processors import ban
 from charlm.sampling.text import opening
-from charlm.training import begin
-from charlm.training.run import Run
+from charlm.training import begin, watch
 from charlm.training.standing import Listener, Outcome
+from charlm.training.watch import Watch
 
 WIDTH_STEP = 16  # so that a width can be divided into heads
 # Sampling is timed for so long, and longer for a slow cell, until it has made some text.
 SAMPLING_S, LEAST_CHARS, AT_MOST_S = 1.0, 200, 10.0
 WARM_UP_S = 0.1
-
-
-class Watch(Protocol):
-    """What is told of each run: that it begins, what it says, and how it ended."""
-
-    def listener(self) -> Listener:
-        """What hears the run while it goes."""
-
-    def begin(self, run: Run) -> None:
-        """Called before the run's first update."""
-
-    def end(self, run: Run, outcome: Outcome) -> None:
-        """Called after the run's last save."""
 
 
 @dataclass(frozen=True)
@@ -105,17 +92,15 @@ def warm_up(corpus: Corpus, training: TrainingConfig) -> None:
 
 
 def train(
-    network: Network, corpus: Corpus, out: Path, training: TrainingConfig, watch: Watch
+    network: Network, corpus: Corpus, out: Path, training: TrainingConfig, eyes: Watch
 ) -> tuple[Outcome, float | None]:
     """Trains `network` in a new run in `out`: how it ended, and its characters per second.
 
     The clock of its budget starts here. Raises TrainingError where the run cannot go on.
     """
-    pace = Pace(watch.listener())
+    pace = Pace(eyes.listener())
     run = begin.begin(corpus, out, network.config, training, pace.listener(), time.monotonic())
-    watch.begin(run)
-    outcome = run.go()
-    watch.end(run, outcome)
+    outcome = watch.go(run, eyes)
     if pace.tokens_per_s is None:
         return outcome, None
     size = corpus.size("train")

@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from charlm.adaptation import reader_of
 from charlm.compression import archive, compress, decompress
 from charlm.compression.coding import Decoder, Encoder
 from charlm.compression.prediction import ESCAPE, TOTAL, counts, shares
 from charlm.compression.spelling import Spelling
-from charlm.config import NetworkConfig
+from charlm.config import PLAINLY, NetworkConfig
 from charlm.errors import DataError
 from charlm.model_file import Model
 from charlm.network import Network
@@ -188,8 +189,8 @@ def test_the_code_follows_from_the_whole_numbers_alone(sharpness, monkeypatch):
     ]
     model = small_model("byte")
     spelling = Spelling(model.tokenizer, "none")
-    engine = NumpyEngine(model.network, model.weights)
-    encoder = Encoder(engine, spelling)
+    reader = reader_of(model.network, model.weights, PLAINLY)
+    encoder = Encoder(reader, spelling)
     encoder._tokens = Tables(tables)
     for symbol in symbols:
         encoder.add(symbol)
@@ -197,7 +198,7 @@ def test_the_code_follows_from_the_whole_numbers_alone(sharpness, monkeypatch):
     bits = sum(math.log2(TOTAL / (table[s] + 1)) for table, s in zip(tables, symbols, strict=True))
     assert bits - 1 < 8 * len(data) < bits * 1.001 + 65
     assert list(plain_range_decoder(data, tables)) == symbols
-    decoder = Decoder(engine, spelling, data, "it")
+    decoder = Decoder(reader, spelling, data, "it")
     found = Tables(tables)
     assert [decoder._take(found) for _ in tables] == symbols
 

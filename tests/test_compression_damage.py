@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from test_compression import HEADER, small_model
 
+from charlm.adaptation import Reader
 from charlm.compression import archive, compress, decompress
 from charlm.errors import DataError
 from charlm.model_file import Model
@@ -39,7 +40,7 @@ def test_a_model_with_another_history_is_the_same():
 def test_a_machine_that_computes_otherwise_is_refused(monkeypatch):
     model = small_model("char")
     data, _ = compress(model, io.BytesIO(b"abc abc"))
-    monkeypatch.setattr(archive, "fingerprint", lambda engine: b"12345678")
+    monkeypatch.setattr(archive, "fingerprint", lambda reader, config: b"12345678")
     with pytest.raises(DataError, match="this machine computes"):
         decompress(model, io.BytesIO(data), "it")
 
@@ -49,15 +50,13 @@ def test_a_slip_of_the_arithmetic_is_found_at_the_end(monkeypatch):
     model = small_model("byte")
     text = b"the cat sat on the mat. " * 4
     data, _ = compress(model, io.BytesIO(text))
-    engine = archive._engine(model)
-    honest, steps = engine.step, iter(range(10**6))
+    honest, steps = Reader.given, iter(range(10**6))
 
-    def step(ids, state):
-        logits, state = honest(ids, state)
-        return logits + (next(steps) == 70) * np.linspace(0, 1, 256, dtype=np.float32), state
+    def given(self, id):
+        honest(self, id)
+        self.logits = self.logits + (next(steps) == 70) * np.linspace(0, 1, 256)
 
-    engine.step = step
-    monkeypatch.setattr(archive, "_engine", lambda model: engine)
+    monkeypatch.setattr(Reader, "given", given)
     with pytest.raises(DataError, match="machine"):
         b"".join(decompress(model, io.BytesIO(data), "it"))
 

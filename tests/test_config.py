@@ -8,10 +8,16 @@ import pytest
 
 from charlm.cells import CELLS
 from charlm.cli.options import CellNames, Duration, knob_options, take
-from charlm.config import NetworkConfig, PrepConfig, SamplingConfig, TrainingConfig
+from charlm.config import (
+    AdaptationConfig,
+    NetworkConfig,
+    PrepConfig,
+    SamplingConfig,
+    TrainingConfig,
+)
 from charlm.errors import ConfigError
 
-GROUPS = [PrepConfig, NetworkConfig, TrainingConfig, SamplingConfig]
+GROUPS = [PrepConfig, NetworkConfig, TrainingConfig, SamplingConfig, AdaptationConfig]
 every_group = pytest.mark.parametrize("group", GROUPS, ids=lambda group: group.__name__)
 every_knob = pytest.mark.parametrize(
     ("group", "knob"),

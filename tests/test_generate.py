@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from charlm.sampling.engine import take_rows
-from charlm.sampling.generate import BATCH, Drawing, Row, choose, generate, read
+from charlm.sampling.generate import BATCH, Drawing, Row, choose, generate, margins_of, read
 from charlm.sampling.processors import top_k
 
 
@@ -139,7 +139,7 @@ def test_draws_follow_the_distribution():
     with np.errstate(divide="ignore"):
         logits = np.log(p)[None]
     uniforms = np.random.default_rng(0).random(20_000)
-    ids, _ = choose(np.repeat(logits, len(uniforms), axis=0), uniforms)
+    ids = choose(np.repeat(logits, len(uniforms), axis=0), uniforms)
     counts = np.bincount(ids, minlength=4)
     assert counts[2] == 0
     # Five standard deviations of a binomial count.
@@ -149,18 +149,17 @@ def test_draws_follow_the_distribution():
 @pytest.mark.parametrize(("value", "expected"), [(0.0, 1), (1 - 2**-53, 3)])
 def test_the_extreme_draws_still_have_probability(value, expected):
     logits = np.array([[-np.inf, 0.0, -np.inf, 0.0, -np.inf]])
-    assert choose(logits, np.array([value]))[0].tolist() == [expected]
+    assert choose(logits, np.array([value])).tolist() == [expected]
 
 
 def test_the_margin_is_what_a_draw_is_away_from_another_id():
     with np.errstate(divide="ignore"):
         logits = np.log([[0.5, 0.0, 0.25, 0.25]] * 5)
     uniforms = np.array([0.1, 0.45, 0.55, 0.7, 0.95])
-    ids, margins = choose(logits, uniforms)
-    assert ids.tolist() == [0, 0, 2, 2, 3]
-    np.testing.assert_allclose(margins, [0.4, 0.05, 0.05, 0.05, 0.2])
-    ids, margins = choose(logits[:1], uniforms[:1], greedy=True)
-    assert (ids.tolist(), margins.tolist()) == ([0], [0.125])
+    assert choose(logits, uniforms).tolist() == [0, 0, 2, 2, 3]
+    np.testing.assert_allclose(margins_of(logits, uniforms), [0.4, 0.05, 0.05, 0.05, 0.2])
+    assert choose(logits[:1], uniforms[:1], greedy=True).tolist() == [0]
+    assert margins_of(logits[:1], uniforms[:1], greedy=True).tolist() == [0.125]
 
 
 def test_rows_of_a_state_can_be_taken_many_times():

@@ -69,6 +69,7 @@ def test_a_preset_trains_and_is_told(charlm, corpus, tmp_path, name):
     [
         (["CORPUS", "-o", "r", "--preset", "gpt"], "char-rnn"),
         (["--resume", "r", "--preset", "char-rnn"], "--preset"),
+        (["CORPUS", "-o", "r", "--init", "m", "--preset", "char-rnn"], "--preset"),
     ],
 )
 def test_mistakes(charlm, corpus, tmp_path, args, words):

@@ -15,7 +15,7 @@ from charlm.config import NetworkConfig, PrepConfig, TrainingConfig
 from charlm.corpus import prepare
 from charlm.errors import ConfigError, DataError, TrainingError
 from charlm.score import Score
-from charlm.training import begin, checkpoint
+from charlm.training import begin, checkpoint, directory
 from charlm.training.initialise import initial_weights
 from charlm.training.standing import Listener
 
@@ -32,7 +32,7 @@ def data(tmp_path_factory):
 
 
 def run(corpus, out, *, network=None, training=None, listener=None):
-    begin.check_directory(out, force=True)
+    directory.check_directory(out, force=True)
     one = begin.begin(
         corpus,
         out,
@@ -221,7 +221,7 @@ def test_a_run_goes_on_on_another_kind_of_device_and_says_so(data, tmp_path):
 def test_a_run_that_moved_takes_its_own_corpus_along(tmp_path):
     (tmp_path / "text").write_text(TEXT)
     out = tmp_path / "here"
-    corpus = prepare([tmp_path / "text"], out / begin.OWN_CORPUS, PrepConfig())
+    corpus = prepare([tmp_path / "text"], out / directory.OWN_CORPUS, PrepConfig())
     run(corpus, out, listener=stop_at(3))
     out.rename(tmp_path / "there")
     assert resumed(tmp_path / "there")[1].steps == SMALL_RUN["steps"]

@@ -10,6 +10,7 @@ from typing import Any
 
 from charlm import ops
 from charlm.cells.cell import Cell, Place, Shape, State, Weights
+from charlm.cells.gru_function import gru_function
 from charlm.cells.initial import Constant, Initialiser, Orthogonal, Stacked, Uniform
 from charlm.ops import Array
 
@@ -52,6 +53,10 @@ class GRU(Cell):
         return h, (h,)
 
     def scan(self, torch: Any, w: Weights, x: Array, state: State) -> tuple[Array, State]:
+        if x.device.type == "cpu":  # elsewhere torch has a fused kernel
+            u = self.project(torch, w, x)
+            y = gru_function(torch).apply(u, w["weight_h"], w["bias_h"], state[0])
+            return y, (y[:, -1],)
         weights = (w["weight_x"], w["weight_h"], w["bias_x"], w["bias_h"])
         y, h = torch.gru(x, state[0][None], weights, True, 1, 0.0, True, False, True)
         return y, (h[0],)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from charlm.cli.options import PATH
+from charlm.cli.options import PATH, knob_options, take
+from charlm.config import AdaptationConfig
 from charlm.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -23,27 +24,33 @@ STREAM = Path("-")
 @click.option("-o", "--output", type=PATH, default="-", help="The file to write; - for stdout.")
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing about the sizes.")
-def command(model: Path, file: Path, output: Path, force: bool, quiet: bool) -> None:
+@knob_options(AdaptationConfig)
+def command(model: Path, file: Path, output: Path, force: bool, quiet: bool, **knobs: Any) -> None:
     """Compress FILE (or stdin) with MODEL, a run directory or a model file.
 
     The better MODEL predicts the text, the smaller it gets. Any bytes come back exactly from
     `charlm decompress`, with the same model, on a machine that computes as this one does; keep the
     text where that is not certain. What MODEL has no token for takes a few bytes more.
 
+    With --adapt or --cache MODEL learns the text on its way, and the file gets smaller still. It
+    takes longer; `charlm decompress` finds in the file how it was made, and takes as long.
+
     \b
     charlm compress run text.txt -o text.clm
+    charlm compress run text.txt -o text.clm --adapt --force
     charlm decompress run text.clm -o text.txt
     cat chapters/*.txt | charlm compress run > book.clm
     """
     if output == STREAM and sys.stdout.isatty():
         raise click.UsageError("Compressed data is not for a terminal; name a file with -o.")
+    config = take(AdaptationConfig, knobs)
     check_output(output, force)
 
     from charlm.compression import compress
 
     loaded = one_sided(model)
     with source(file) as stream, bar(size_bytes(file)) as shown:
-        data, before = compress(loaded, stream, shown.update)
+        data, before = compress(loaded, stream, shown.update, config)
     with sink(output) as out:
         out.write(data)
     if not quiet:

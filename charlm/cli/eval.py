@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from charlm.cli.options import PATH
-from charlm.config import UNKNOWN_POLICIES
+from charlm.cli.options import PATH, knob_options, take
+from charlm.config import UNKNOWN_POLICIES, AdaptationConfig
 
 
 @click.command("eval", short_help="Measure how well a model predicts a text.")
@@ -29,6 +29,7 @@ from charlm.config import UNKNOWN_POLICIES
     help="Also tell what another program's protocol would find.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@knob_options(AdaptationConfig)
 def command(
     model: Path,
     text: Path,
@@ -36,6 +37,7 @@ def command(
     unknown: str | None,
     protocol: str | None,
     as_json: bool,
+    **knobs: Any,
 ) -> None:
     """Measure how well MODEL predicts a split of CORPUS, or the text in FILE (or stdin).
 
@@ -47,8 +49,12 @@ def command(
     expectation: windows of 256 tokens, each from a cold start with one token known. A window's
     first tokens are predicted from next to nothing, so this figure is higher.
 
+    With --adapt (dynamic evaluation) and --cache (a neural cache) MODEL learns the text on its way,
+    from record to record too; each token is still predicted before anything is learned from it.
+
     \b
     charlm eval run data
+    charlm eval run data --adapt --cache 1000
     charlm eval run data --split test --protocol nanogpt
     charlm eval run other.txt --unknown skip
     cat new.txt | charlm eval run --json | jq .bits_per_char
@@ -61,6 +67,9 @@ def command(
         raise click.UsageError("--unknown is for a file; a corpus has its tokens already.")
     if split is not None and not of_corpus:
         raise click.UsageError("--split is for a corpus; a file is read whole.")
+    config = take(AdaptationConfig, knobs)
+    if protocol is not None and not config.off:
+        raise click.UsageError("--protocol reads windows apart, from which nothing is learned.")
 
     from charlm.measuring import evaluation
 
@@ -70,7 +79,7 @@ def command(
         found = evaluation.of_corpus(loaded, text, split)
     else:
         found = evaluation.of_file(loaded, text, unknown or "error")
-    result = evaluation.evaluate(loaded, found, cold=protocol == "nanogpt")
+    result = evaluation.evaluate(loaded, found, config, cold=protocol == "nanogpt")
     score = result.score
     about: dict[str, Any] = {"model": str(model), "text": "stdin" if from_stdin else str(text)}
     if of_corpus:

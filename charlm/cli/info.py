@@ -46,14 +46,18 @@ def command(model: Path, as_json: bool) -> None:
         click.echo(json.dumps(about, ensure_ascii=False))
         return
     for key, value in about.items():
-        if isinstance(value, dict):
-            click.echo(f"{key}:")
-            for name, inner in value.items():
-                click.echo(f"  {name:<20} {_word(inner)}")
-        else:
-            click.echo(f"{key + ':':<22} {_word(value)}")
+        _show(f"{key}:", value)
     shown = " ".join(symbols[:100]) + (" ..." if len(symbols) > 100 else "")
     click.echo(f"symbols:\n  {shown}")
+
+
+def _show(name: str, value: Any, indent: str = "") -> None:
+    if not isinstance(value, dict):
+        click.echo(f"{indent + name:<22} {_word(value)}")
+        return
+    click.echo(f"{indent}{name}")
+    for inner in value:
+        _show(inner, value[inner], indent + "  ")
 
 
 def _word(value: Any) -> str:

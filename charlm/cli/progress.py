@@ -49,6 +49,11 @@ class Progress:
         else:
             click.echo(text, err=True)
 
+    def figures(self, nats_per_char: float) -> str:
+        """The figure in bits and nats per character, or per byte where a run's text is bytes."""
+        nats, unit = nats_per_char / self._units_per_char, self._unit
+        return f"{nats / math.log(2):.4f} bits/{unit} ({nats:.4f} nats/{unit})"
+
     def begin(self, run: "Run") -> None:
         """Says what is trained, and draws the bar."""
         network = run.network
@@ -76,18 +81,14 @@ class Progress:
         """Removes the bar and says how it went."""
         self._bar.close()
         best = outcome.best_nats_per_char
-        found = "not validated" if best is None else f"best {self._figures(best)}"
+        found = "not validated" if best is None else f"best {self.figures(best)}"
         elapsed_s = run.standing.elapsed_s
         if best is not None and run.standing.best_steps != outcome.steps:
             found += f" at step {run.standing.best_steps:,}"
         self.say(f"{outcome.steps:,} updates in {elapsed_s:.0f} s, {found} -> {run.out}")
         guessing = math.log(run.network.vocabulary) * self._tokens_per_char
         if best is not None and best > guessing:
-            self.say(f"worse than guessing ({self._figures(guessing)}): try a lower --lr")
-
-    def _figures(self, nats_per_char: float) -> str:
-        nats, unit = nats_per_char / self._units_per_char, self._unit
-        return f"{nats / math.log(2):.4f} bits/{unit} ({nats:.4f} nats/{unit})"
+            self.say(f"worse than guessing ({self.figures(guessing)}): try a lower --lr")
 
     def _update(self, progress: float, tokens: int) -> None:
         if self._bar.disable:
@@ -104,7 +105,7 @@ class Progress:
             self._shown["loss"] = f"loss {entry['loss_nats']:.3f} ({bits:.3f} bits/{self._unit})"
             return
         self.say(
-            f"step {entry['steps']:,}: validation {self._figures(entry['val_nats_per_char'])}"
+            f"step {entry['steps']:,}: validation {self.figures(entry['val_nats_per_char'])}"
             + ("" if entry["best"] else " (not the best)")
         )
 

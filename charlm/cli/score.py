@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from charlm.cli.options import PATH
+from charlm.cli.options import PATH, knob_options, take
 from charlm.cli.shading import one_line, pieces_of, shaded
-from charlm.config import UNKNOWN_POLICIES
+from charlm.config import UNKNOWN_POLICIES, AdaptationConfig
 from charlm.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ Show = Callable[["Record", "Scored"], str]
     type=click.Choice(["auto", "always", "never"]),
     help="Only the text, the redder the more bits a symbol takes; auto: on a terminal.",
 )
+@knob_options(AdaptationConfig)
 def command(
     model: Path,
     files: tuple[Path, ...],
@@ -82,6 +83,9 @@ def command(
     --each has the record's number in its file, the symbol's place in the record, the symbol, its
     bits, the likeliest symbol, and the bits that one would have taken.
 
+    With --adapt (dynamic evaluation) and --cache (a neural cache) MODEL learns from the records in
+    their order, from each symbol after it was scored.
+
     A bidirectional model is given all of a record but the symbol itself, so its bits are no code
     length and not to be compared with those of others.
 
@@ -90,8 +94,10 @@ def command(
     charlm score run draft.txt --color auto
     charlm score run corpus.txt --max-bpb 2.5 --text-only > clean.txt
     charlm score run --header names.txt
+    charlm score run draft.txt --adapt --running
     tail -f log | charlm score run --min-bpb 4
     """
+    config = take(AdaptationConfig, shape)
     header, each, as_json = shape["header"], shape["each"], shape["as_json"]
     color, text_only = shape["color"], shape["text_only"]
     _refuse_together({"--each": each, "--color": color, "--text-only": text_only})
@@ -119,6 +125,11 @@ def command(
             f"{model} was trained on records, each by itself, and can't read on from one to the"
             " next. Leave --running out."
         )
+    if not config.off and loaded.network.config.bidirectional:
+        raise ConfigError(
+            f"{model} is bidirectional: each symbol is scored given those after it, of which it"
+            " can't learn yet. Leave --adapt and --cache out, or train without --bidirectional."
+        )
     tokenizer = loaded.tokenizer
     form = records.Form(
         null=null,
@@ -128,7 +139,7 @@ def command(
     arriving = records.read(files, form)
     if unknown == "error":
         arriving = _known(tokenizer, arriving)
-    scorer = Scorer(loaded, unknown, favourites=each)
+    scorer = Scorer(loaded, unknown, config, favourites=each)
     if each:
         show = _symbols(tokenizer, as_json)
     elif _coloured(color):

@@ -1,11 +1,13 @@
 """`charlm train`: a corpus in, a run directory out."""
 
+import json
 import math
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,7 +15,13 @@ from charlm.cells import CELLS
 from charlm.cli.options import PATH, CellNames, knob_options, take
 from charlm.config import NetworkConfig, PrepConfig, TrainingConfig
 from charlm.errors import DataError
+from charlm.knobs import Knobs
 from charlm.presets import PRESETS, fill
+
+if TYPE_CHECKING:
+    from charlm.corpus import Corpus
+    from charlm.model_file import Model
+    from charlm.training.standing import Outcome
 
 # A budget is the time of the whole process; this module is loaded about 0.1 s after its start.
 STARTED = time.monotonic() - 0.1
@@ -23,7 +31,17 @@ RESUMABLE = ("budget", "steps", "epochs", "patience", "device")
 @click.command("train", short_help="Train a model on a corpus.")
 @click.argument("corpus", type=PATH, required=False)
 @click.option("-o", "--out", type=PATH, help="The run directory to make.")
+@click.option(
+    "--init", type=PATH, metavar="MODEL", help="Go on from MODEL, a run or a model file, anew."
+)
 @click.option("--resume", type=PATH, metavar="RUN", help="Go on with RUN exactly where it stopped.")
+@click.option(
+    "--seeds",
+    "count",
+    type=click.IntRange(2),
+    metavar="N",
+    help="Train N times, with --seed and the seeds after it, and keep the best.",
+)
 @click.option("--force", is_flag=True, help="Replace an existing run.")
 @click.option(
     "--preset",
@@ -38,7 +56,9 @@ def command(
     ctx: click.Context,
     corpus: Path | None,
     out: Path | None,
+    init: Path | None,
     resume: Path | None,
+    count: int | None,
     force: bool,
     preset: str | None,
     as_json: bool,
@@ -50,74 +70,102 @@ def command(
     model on the validation split is kept; the learning rate falls to its end just when the run
     does.
 
+    With --init the run begins from the weights of a model that is there already, and has its shape.
+    Symbols are matched by what they are; the model keeps all of its own, and gets those of CORPUS
+    that it lacks.
+
+    With --seeds each seed has a run of its own, RUN/seed-N, one after another, and RUN the best
+    model of them; --budget is for each. Mean and standard deviation are told at the end.
+
     \b
     charlm train data -o run                      two minutes, no other flag needed
     charlm train data -o run --budget 10m --cell gru --width 512
     charlm train data -o run --steps 2000 --seed 1
     charlm train data -o run --preset char-rnn    the recipe of char-rnn
     charlm train --resume run                     after Ctrl-C, exactly where it stopped
+    charlm train new.txt --init run -o tuned      goes on from a model, on another text
+    charlm train data -o runs --seeds 5 --steps 900
     """
     if (out is None) == (resume is None):
         raise click.UsageError("Give either -o RUN for a new run, or --resume RUN.")
     if resume is not None:
-        if force:
-            raise click.UsageError("--force makes a new run; --resume goes on with an old one.")
-        if preset is not None:
-            raise click.UsageError("--preset is for a new run; --resume goes on with an old one.")
+        making = ((force, "--force"), (init, "--init"), (count, "--seeds"), (preset, "--preset"))
+        for given, name in making:
+            if given:
+                raise click.UsageError(f"{name} makes a new run; --resume goes on with an old one.")
         changes = _changes(ctx, values)
     elif corpus is None:
         raise click.UsageError("Missing argument 'CORPUS': a corpus that `charlm prep` made.")
     elif not corpus.exists() and str(corpus) != "-":
         raise DataError(f"{corpus} does not exist; `charlm prep TEXT -o {corpus}` makes a corpus.")
     if preset is not None:
-        found = fill(values, preset, _given(ctx))
+        if init is not None:
+            raise click.UsageError("--preset names a network, and --init takes the model's own.")
+        found = fill(values, preset, _given(ctx, NetworkConfig, TrainingConfig))
         click.echo(f"preset {preset}: {' '.join(map(_option, found.items()))}", err=True)
-    network = take(NetworkConfig, values)
+    model = None if init is None else _model(ctx, init, out, values)
+    network = take(NetworkConfig, values) if model is None else model.network.config
     training = take(TrainingConfig, values)
 
     from charlm.cli.progress import Progress
 
     with Progress() as progress:
         # torch takes a second or two to load: after the checks above, and after a sign of life.
-        from charlm.training import begin
+        from charlm.training import begin, directory, seeds, watch
+        from charlm.training.fine_tuning import Origin
 
+        listener = progress.listener()
         if resume is not None:
             out = resume
-            run = begin.resume(resume, corpus, changes, progress.listener(), STARTED)
+            several = (out / directory.SEEDS_NAME).exists()
+            if not several:
+                run = begin.resume(out, corpus, changes, listener, STARTED)
         else:
-            begin.check_directory(out, force=force)
-            prepared = _corpus(corpus, out, progress.say)
-            run = begin.begin(prepared, out, network, training, progress.listener(), STARTED)
-        progress.begin(run)
-        outcome = run.go()
-        progress.end(run, outcome)
-    if as_json:
-        import json
+            directory.check_directory(out, force=force)
+            prepared = _corpus(corpus, out, model, progress.say)
+            parts = (prepared, out, network, training)
+            origin = model and Origin(init, model)
+            several = count is not None
+            if several:
+                seeds.begin_all(*parts, count, listener, origin)
+                corpus, changes = None, {}
+            else:
+                run = begin.begin(*parts, listener, STARTED, origin)
+        if not several:
+            outcome = watch.go(run, progress)
+    if several:
+        from charlm.cli.seeds import train_seeds
 
-        from charlm import model_file
-
-        best = outcome.best_nats_per_char
-        summary = {
-            "model": str(out / model_file.MODEL_NAME),
-            "steps": outcome.steps,
-            "val_nats_per_char": best,
-            "val_bits_per_char": None if best is None else best / math.log(2),
-            "signal": outcome.signal,
-        }
-        click.echo(json.dumps(summary))
-    if outcome.signal is not None:
+        signal = train_seeds(out, corpus, changes, as_json=as_json)
+    else:
+        signal = outcome.signal
+        if as_json:
+            _print_outcome(out, outcome)
+    if signal is not None:
         click.echo(f"stopped and saved; to go on: charlm train --resume {out}", err=True)
         sys.stdout.flush()
-        ctx.exit(128 + outcome.signal)
+        ctx.exit(128 + signal)
 
 
-def _given(ctx: click.Context) -> set[str]:
-    """The knobs that were given on the command line."""
-    return {
-        f.name
-        for f in (*fields(NetworkConfig), *fields(TrainingConfig))
-        if ctx.get_parameter_source(f.name) == click.core.ParameterSource.COMMANDLINE
+def _print_outcome(out: Path, outcome: "Outcome") -> None:
+    from charlm import model_file
+
+    best = outcome.best_nats_per_char
+    summary = {
+        "model": str(out / model_file.MODEL_NAME),
+        "steps": outcome.steps,
+        "val_nats_per_char": best,
+        "val_bits_per_char": None if best is None else best / math.log(2),
+        "signal": outcome.signal,
     }
+    click.echo(json.dumps(summary))
+
+
+def _given(ctx: click.Context, *knobs: type[Knobs]) -> set[str]:
+    """The knobs that stand on the command line."""
+    source = click.core.ParameterSource.COMMANDLINE
+    names = {f.name for group in knobs for f in fields(group)}
+    return {name for name in names if ctx.get_parameter_source(name) == source}
 
 
 def _option(knob: tuple[str, Any]) -> str:
@@ -130,7 +178,7 @@ def _option(knob: tuple[str, Any]) -> str:
 
 def _changes(ctx: click.Context, values: dict[str, Any]) -> dict[str, Any]:
     """What a resumed run is told to do otherwise; most knobs are part of it and stay."""
-    given = _given(ctx)
+    given = _given(ctx, NetworkConfig, TrainingConfig)
     fixed = sorted(given - set(RESUMABLE))
     if fixed:
         raise click.UsageError(
@@ -140,12 +188,37 @@ def _changes(ctx: click.Context, values: dict[str, Any]) -> dict[str, Any]:
     return {name: values[name] for name in given}
 
 
-def _corpus(path: Path, out: Path, say: Any) -> Any:
+def _model(ctx: click.Context, init: Path, out: Path, values: dict[str, Any]) -> "Model":
+    """The model to begin from, which nothing on the command line contradicts."""
+    from charlm import model_file
+
+    model = model_file.load(init)
+    for name in sorted(_given(ctx, NetworkConfig)):
+        theirs = getattr(model.network.config, name)
+        if values[name] != theirs:
+            raise click.UsageError(
+                f"--{name.replace('_', '-')} is {theirs} in {init}, and stays so; leave it out."
+            )
+    if out.resolve() in model_file.find(init).resolve().parents:
+        raise click.UsageError(f"{init} is to be kept; give the new run another name with -o.")
+    return model
+
+
+def _corpus(path: Path, out: Path, model: "Model | None", say: Callable[[str], None]) -> "Corpus":
+    """The corpus in `path`, or one made of the text there; in the ids of `model`, if there is one.
+
+    One that has to be made becomes a part of the run `out`.
+    """
     from charlm.corpus import Corpus, prepare
+    from charlm.training.directory import OWN_CORPUS
+    from charlm.training.fine_tuning import fitted
 
+    own = out / OWN_CORPUS
     if path.is_dir():
-        return Corpus(path)
-    from charlm.training.begin import OWN_CORPUS
-
-    say(f"{'stdin' if str(path) == '-' else path} is text: preparing it into {out / OWN_CORPUS}")
-    return prepare([path], out / OWN_CORPUS, PrepConfig(), force=True, say=say)
+        corpus = Corpus(path)
+        return corpus if model is None else fitted(corpus, model, own, say)
+    say(f"{'stdin' if str(path) == '-' else path} is text: preparing it into {own}")
+    if model is None:
+        return prepare([path], own, PrepConfig(), force=True, say=say)
+    config = PrepConfig(records=model.records)
+    return prepare([path], own, config, tokenizer=model.tokenizer, grow=True, force=True, say=say)

@@ -107,14 +107,14 @@ def command(
         Progress().say(f"training {', '.join(names)}, {budget:g} s each{kept}")
 
         from charlm import zoo
-        from charlm.training import begin
+        from charlm.training import directory
 
         vocabulary = prepared.tokenizer.vocabulary
         parameters = parameters or zoo.usual_parameters(vocabulary)
         networks = [zoo.contestant(name, vocabulary, parameters) for name in names]
         runs = [Path(folder, name) for name in names]
         for run in runs:
-            begin.check_directory(run, force=force)
+            directory.check_directory(run, force=force)
         Path(folder).mkdir(parents=True, exist_ok=True)  # whether it can be is told before training
         zoo.warm_up(prepared, training)
         show = _show_json if as_json else _table(networks)

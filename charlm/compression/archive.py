@@ -1,17 +1,18 @@
 """The compressed file: a header, what the range coder wrote, and a crc32 of both.
 
     8 bytes   MAGIC
-    2         the format number; this and all numbers are little-endian
+    2         the format number: PLAIN, or ADAPTING; this and all numbers are little-endian
     3 x 8     the beginnings of sha256 hashes of the model: its tokenizer (stored form, kind of
               record), the names and shapes of its weights, and the weights themselves
     8         the fingerprint of its arithmetic on the machine that compressed
     8         the length of the original in bytes
     4         the crc32 of the original
+    41        where the format is ADAPTING, how the model learns from the text: an AdaptationConfig
     ...       the coder's words, 4 bytes each
     4         the crc32 of all that stands before
 
 The model's file and history may change, as long as it predicts the same. Both ways run one stream
-on one BLAS thread: two threads may add up a product in another order.
+on one thread: two threads may add up a product in another order.
 """
 
 import hashlib
@@ -19,38 +20,44 @@ import json
 import struct
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from typing import BinaryIO
 
 import numpy as np
-import threadpoolctl
 
+from charlm.adaptation import Reader, reader_of
 from charlm.compression.coding import Decoder, Encoder
 from charlm.compression.prediction import fingerprint
 from charlm.compression.spelling import Spelling, read
-from charlm.errors import DataError
+from charlm.config import PLAINLY, AdaptationConfig
+from charlm.errors import ConfigError, DataError
 from charlm.model_file import Model
-from charlm.sampling.engine import NumpyEngine
 
 MAGIC = b"\x89clm\r\n\x1a\n"  # shows what takes it for text
-FORMAT = 1
+PLAIN, ADAPTING = 1, 2
 PIECE = 1 << 12  # bytes given out at a time
 
 _HEADER = struct.Struct("<8sH8s8s8s8sQI")
+_ADAPTATION = struct.Struct("<?ddIIdd")  # the fields in their order; a cache of 0 is none
 _CRC = struct.Struct("<I")
 _DIFFERENT = ("its tokenizer", "the shape of its network", "its weights (another training of it)")
 
 
 def compress(
-    model: Model, source: BinaryIO, advance: Callable[[int], None] = lambda size_bytes: None
+    model: Model,
+    source: BinaryIO,
+    advance: Callable[[int], None] = lambda size_bytes: None,
+    config: AdaptationConfig = PLAINLY,
 ) -> tuple[bytes, int]:
     """The compressed file of all that `source` holds, and how many bytes that was.
 
-    `advance` hears how many bytes more are done. What is kept is the result alone, so that the
-    memory needed is the model's and the compressed size.
+    `advance` hears how many bytes more are done, and `config` says how the model learns from the
+    text on its way. What is kept is the result alone, so that the memory needed is the model's and
+    the compressed size.
     """
-    engine = _engine(model)
+    fingered = fingerprint(_reader(model, config), config)
     spelling = Spelling(model.tokenizer, model.records)
-    encoder = Encoder(engine, spelling)
+    encoder = Encoder(_reader(model, config), spelling)
     size_bytes, crc = 0, 0
 
     def counted() -> Iterator[bytes]:
@@ -66,7 +73,10 @@ def compress(
             encoder.add(step)
         advance(size_bytes - told)
         told = size_bytes
-    header = _HEADER.pack(MAGIC, FORMAT, *_hashes(model), fingerprint(engine), size_bytes, crc)
+    number = PLAIN if config.off else ADAPTING
+    header = _HEADER.pack(MAGIC, number, *_hashes(model), fingered, size_bytes, crc)
+    if not config.off:
+        header += _ADAPTATION.pack(*(value or 0 for value in config.to_dict().values()))
     data = header + encoder.finish()
     return data + _CRC.pack(zlib.crc32(data)), size_bytes
 
@@ -86,22 +96,28 @@ def decompress(model: Model, source: BinaryIO, name: str) -> Iterator[bytes]:
     if len(body) < _HEADER.size or _CRC.pack(zlib.crc32(body)) != end:
         raise DataError(f"{name} is damaged or cut off; copy it again from where it was made.")
     _, number, *hashes, fingered, size_bytes, crc = _HEADER.unpack_from(body)
-    if number != FORMAT:
-        raise DataError(f"{name} has format {number}, and this charlm reads {FORMAT}; upgrade it.")
+    if number not in (PLAIN, ADAPTING):
+        raise DataError(
+            f"{name} has format {number}, and this charlm reads {PLAIN} and {ADAPTING}; upgrade it."
+        )
     for what, theirs, ours in zip(_DIFFERENT, hashes, _hashes(model), strict=True):
         if theirs != ours:
             raise DataError(
                 f"{name} was compressed with another model, and {what} differs from this one's;"
                 " give the model that compressed it."
             )
-    engine = _engine(model)
-    if fingered != fingerprint(engine):
+    begin, config = _HEADER.size, PLAINLY
+    if number == ADAPTING:
+        begin += _ADAPTATION.size
+        config = _adaptation(body, name)
+    if fingered != fingerprint(_reader(model, config), config):
         raise DataError(
             f"{name}: this machine computes the model's probabilities differently, to the last"
-            " bit, from the one that compressed it; decompress it there (or with the same numpy)."
+            " bit, from the one that compressed it; decompress it there (or with the same numpy"
+            " and torch)."
         )
     spelling = Spelling(model.tokenizer, model.records)
-    decoder = Decoder(engine, spelling, body[_HEADER.size :], name)
+    decoder = Decoder(_reader(model, config), spelling, body[begin:], name)
     return _pieces(decoder, size_bytes, crc, name)
 
 
@@ -122,11 +138,19 @@ def _pieces(decoder: Decoder, size_bytes: int, crc: int, name: str) -> Iterator[
         )
 
 
-def _engine(model: Model) -> NumpyEngine:
-    engine = NumpyEngine(model.network, model.weights)
-    # For the whole process, as the engine's own choice, which this replaces.
-    threadpoolctl.ThreadpoolController().limit(limits=1, user_api="blas")
-    return engine
+def _reader(model: Model, config: AdaptationConfig) -> Reader:
+    return reader_of(model.network, model.weights, config)
+
+
+def _adaptation(body: bytes, name: str) -> AdaptationConfig:
+    """What the model learned from the text as it was compressed."""
+    try:
+        values = _ADAPTATION.unpack_from(body, _HEADER.size)
+        names = [f.name for f in fields(AdaptationConfig)]
+        found = dict(zip(names, values, strict=True))
+        return AdaptationConfig.from_dict({**found, "cache": found["cache"] or None})
+    except (struct.error, ConfigError) as error:
+        raise DataError(f"{name} is damaged; copy it again from where it was made.") from error
 
 
 def _hashes(model: Model) -> list[bytes]:

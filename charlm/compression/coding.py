@@ -11,10 +11,10 @@ import math
 import numpy as np
 from constriction import stream
 
+from charlm.adaptation import Reader
 from charlm.compression.prediction import END, TOTAL, LiteralPredictor, Predictor
 from charlm.compression.spelling import Spelling, Step
 from charlm.errors import DataError
-from charlm.sampling.engine import Engine
 
 WORD_BYTES = 4  # of the coder's output
 SLACK_BITS = 64  # the coder's own state
@@ -23,9 +23,9 @@ SLACK_BITS = 64  # the coder's own state
 class Encoder:
     """Steps in, compressed bytes out."""
 
-    def __init__(self, engine: Engine, spelling: Spelling) -> None:
+    def __init__(self, reader: Reader, spelling: Spelling) -> None:
         self._escape = spelling.escape
-        self._tokens = Predictor(engine, spelling)
+        self._tokens = Predictor(reader, spelling)
         self._literals = LiteralPredictor()
         self._coder = stream.queue.RangeEncoder()
 
@@ -55,13 +55,13 @@ class Decoder:
     by hand cannot ask for an endless text.
     """
 
-    def __init__(self, engine: Engine, spelling: Spelling, data: bytes, name: str) -> None:
+    def __init__(self, reader: Reader, spelling: Spelling, data: bytes, name: str) -> None:
         self._name = name
         if len(data) % WORD_BYTES:
             raise self._damage()
         self._escape = spelling.escape
         self._pieces = spelling.pieces
-        self._tokens = Predictor(engine, spelling)
+        self._tokens = Predictor(reader, spelling)
         self._literals = LiteralPredictor()
         words = np.frombuffer(data, dtype="<u4").astype(np.uint32)
         self._coder = stream.queue.RangeDecoder(words)

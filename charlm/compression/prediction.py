@@ -8,9 +8,10 @@ import hashlib
 
 import numpy as np
 
+from charlm.adaptation import Reader
 from charlm.compression.spelling import Spelling
+from charlm.config import AdaptationConfig
 from charlm.errors import DataError
-from charlm.sampling.engine import Engine
 
 TOTAL = 1 << 24  # the precision of the range coder
 ESCAPE = TOTAL >> 16  # what the escape has at least
@@ -28,25 +29,23 @@ class Predictor:
     end leads back to the state before anything was read.
     """
 
-    def __init__(self, engine: Engine, spelling: Spelling) -> None:
-        self._engine = engine
+    def __init__(self, reader: Reader, spelling: Spelling) -> None:
+        self._reader = reader
         self._boundary = spelling.boundary
         self._escape = spelling.escape
-        self._shares = np.zeros(max(engine.vocabulary, spelling.escape + 1))
-        self._begin = engine.step(np.array([engine.start]), engine.initial_state(1))
-        self._logits, self._state = self._begin
+        self._shares = np.zeros(max(reader.vocabulary, spelling.escape + 1))
 
     def counts(self) -> np.ndarray:
         """What each symbol has above 1 of TOTAL, for what comes next: int64."""
-        self._shares[: self._engine.vocabulary] = shares(self._logits)
+        self._shares[: self._reader.vocabulary] = shares(self._reader.logits)
         return counts(self._shares, self._escape)
 
     def read(self, symbol: int) -> None:
         """Goes on by one symbol. An escape that is no id tells the network nothing."""
         if symbol == self._boundary:
-            self._logits, self._state = self._begin
-        elif symbol < self._engine.vocabulary:
-            self._logits, self._state = self._engine.step(np.array([symbol]), self._state)
+            self._reader.end(symbol)
+        elif symbol < self._reader.vocabulary:
+            self._reader.read(symbol)
 
 
 class LiteralPredictor:
@@ -88,17 +87,16 @@ def counts(shares: np.ndarray, escape: int | None = None) -> np.ndarray:
     return found
 
 
-def fingerprint(engine: Engine) -> bytes:
-    """8 bytes that tell whether two machines compute the same: from a fixed reading of 64 steps.
+def fingerprint(reader: Reader, config: AdaptationConfig) -> bytes:
+    """8 bytes that tell whether two machines compute the same, from a fixed text.
 
-    The float64 shares go in besides the counts, as they differ sooner.
+    It has 64 ids, and more where that would not show how the `reader` learns, which it does as
+    `config` says. The float64 shares go in besides the counts, as they differ sooner.
     """
     digest = hashlib.sha256()
-    id, state = engine.start, engine.initial_state(1)
-    for t in range(PROBE_STEPS):
-        logits, state = engine.step(np.array([id]), state)
-        found = shares(logits)
+    for t in range(PROBE_STEPS + 2 * config.adapt_context * config.adapt):
+        found = shares(reader.logits)
         digest.update(found.tobytes())
         digest.update(counts(found).tobytes())
-        id = (t * 40503 >> 4) % engine.vocabulary  # here and there in the vocabulary
+        reader.read((t * 40503 >> 4) % reader.vocabulary)  # here and there in the vocabulary
     return digest.digest()[:8]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from charlm import model_file
-from charlm.config import PrepConfig
+from charlm import adaptation, model_file
+from charlm.config import PLAINLY, AdaptationConfig, PrepConfig
 from charlm.errors import ConfigError, DataError
 from charlm.measuring.bootstrap import block_begins, interval
 from charlm.measuring.stretches import cold_nats, record_begins, records_nats, text_nats
@@ -121,8 +121,10 @@ def of_file(model: Model, path: Path, unknown: str) -> Text:
     return Text(ids, numbers.chars + size, numbers.bytes + size, numbers.unknown)
 
 
-def evaluate(model: Model, text: Text, *, cold: bool = False) -> Evaluation:
-    """How well the model predicts the text, every token once.
+def evaluate(
+    model: Model, text: Text, config: AdaptationConfig = PLAINLY, *, cold: bool = False
+) -> Evaluation:
+    """How well the model predicts the text, every token once, learning from it as `config` says.
 
     With `cold` also the expectation of nanoGPT's estimate, the mean over windows of WINDOW tokens
     each read from the initial state. It is higher: a window's first tokens are predicted from
@@ -137,12 +139,15 @@ def evaluate(model: Model, text: Text, *, cold: bool = False) -> Evaluation:
     if cold and len(text.ids) < 2:
         raise DataError("nanoGPT's protocol needs two tokens at least; leave --protocol out.")
     engine = NumpyEngine(model.network, model.weights)
-    if model.records == "none":
-        nats, begins = text_nats(engine, text.ids), block_begins(len(text.ids))
+    boundary = None if model.records == "none" else model.tokenizer.boundary
+    if not config.off:
+        reader = adaptation.reader_of(model.network, model.weights, config)
+        nats = adaptation.text_nats(reader, text.ids, boundary)
+    elif boundary is None:
+        nats = text_nats(engine, text.ids)
     else:
-        boundary = model.tokenizer.boundary
         nats = records_nats(engine, text.ids, boundary)
-        begins = record_begins(text.ids, boundary)
+    begins = block_begins(len(text.ids)) if boundary is None else record_begins(text.ids, boundary)
     chars = _chars_by_token(model, text)
     bounds = interval(np.add.reduceat(nats, begins), np.add.reduceat(chars, begins))
     score = Score(float(nats.sum()), len(nats), text.chars, text.bytes, text.unknown)

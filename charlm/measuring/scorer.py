@@ -4,7 +4,8 @@ A text is a record, and its end is part of it. A model of records predicts the b
 other reads the text after a newline and predicts the newline that ends it, where it knows one. The
 end counts as one symbol, one character and one byte.
 
-What a bidirectional model gives is no code length; see `both_sides`.
+What a bidirectional model gives is no code length; see `both_sides`. A model that adapts reads the
+texts in order, and one after another.
 """
 
 from collections.abc import Iterable, Iterator
@@ -12,6 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from charlm.adaptation import Reader, reader_of
+from charlm.config import PLAINLY, AdaptationConfig
 from charlm.measuring.both_sides import BothSides
 from charlm.measuring.lines import NAMING_NATS
 from charlm.measuring.rows import Rows, first_rows
@@ -48,10 +51,18 @@ class Scorer:
 
     `unknown` says what becomes of symbols outside the vocabulary, as in `Tokenizer.encode`. They
     are counted in any case, and `chars` and `bytes` are those of the text with them. What is
-    skipped costs NAMING_NATS a character, so that a text is not the better for it.
+    skipped costs NAMING_NATS a character, so that a text is not the better for it. `config` says
+    what a left-to-right model learns from the texts, each symbol after it was scored.
     """
 
-    def __init__(self, model: Model, unknown: str = "skip", *, favourites: bool = False) -> None:
+    def __init__(
+        self,
+        model: Model,
+        unknown: str = "skip",
+        config: AdaptationConfig = PLAINLY,
+        *,
+        favourites: bool = False,
+    ) -> None:
         tokenizer = self._tokenizer = model.tokenizer
         self._unknown = unknown
         self._favourites = favourites
@@ -59,8 +70,11 @@ class Scorer:
         by_record = model.records != "none"
         self.end: int | None = tokenizer.boundary if by_record else next(iter(newline), None)
         self._ending = np.array([] if self.end is None else [self.end], dtype=np.int64)
-        self._reader: BothSides | _FromLeft
-        if isinstance(model.network, Bidirectional):
+        self._one_by_one = not config.off
+        self._reader: BothSides | _FromLeft | _Learning
+        if self._one_by_one:
+            self._reader = _Learning(reader_of(model.network, model.weights, config), newline)
+        elif isinstance(model.network, Bidirectional):
             self._reader = BothSides(model.network, model.weights, newline, ends=by_record)
         else:
             self._reader = _FromLeft(NumpyEngine(model.network, model.weights), newline)
@@ -70,8 +84,12 @@ class Scorer:
 
         Reads up to WINDOW texts ahead, so that texts of one length are read side by side; who
         can't wait for them hands over what there is. Law: a text's score does not depend on those
-        beside it, but for rounding.
+        beside it, but for rounding; a model that adapts reads one by one, and has learned from
+        those before it.
         """
+        if self._one_by_one:
+            yield from (self.read_on(text)[0] for text in texts)
+            return
         for window in _windows(texts):
             encoded = [self._encode(text) for text in window]
             found: dict[int, Scored] = {}
@@ -90,7 +108,7 @@ class Scorer:
         Without `before` it is the first. Not for a bidirectional model, which reads nothing on.
         Law: the texts of a stream score together what the stream scores in one piece.
         """
-        assert isinstance(self._reader, _FromLeft)
+        assert not isinstance(self._reader, BothSides)
         ids, counts = self._encode(text)
         rows = Rows([ids], favourites=self._favourites)
         after = self._reader.read_on(rows, before)
@@ -141,6 +159,25 @@ class _FromLeft:
             rows.put(np.array([t]), at.logits)
             at = read(self._engine, rows.ids[t : t + 1], at)
         return at
+
+
+class _Learning:
+    """What `_FromLeft` is, by a reader that learns from every text that it reads."""
+
+    def __init__(self, reader: Reader, opening: np.ndarray) -> None:
+        self._reader = reader
+        self._opening = opening
+
+    def read_on(self, rows: Rows, before: Place | None) -> Place:
+        """Fills in what was expected in the one text of `rows`, and gives the place after it."""
+        if before is None:
+            self._reader.end()
+            for id in self._opening.tolist():
+                self._reader.given(id)
+        for t, id in enumerate(rows.ids.tolist()):
+            rows.put(np.array([t]), self._reader.logits)
+            self._reader.read(id)
+        return self._reader.place
 
 
 def _scored(rows: Rows, row: int, counts: Score) -> Scored:

@@ -94,11 +94,12 @@ class Bidirectional(Network):
         x = left @ merge["left"].T + right @ merge["right"].T
         return self._logits(xp, w, x + ops.lookup(xp, merge["distance"], distances))
 
-    def _head(self, xp: Any, w: Weights, x: Array) -> Array:
+    def logits(self, xp: Any, w: Weights, x: Array) -> Array:
+        """The logits (..., V) from the left stack's output (..., D): nothing is known beyond."""
         return self._logits(xp, w, x @ w["merge"]["left"].T + w["merge"]["distance"][0])
 
     def _logits(self, xp: Any, w: Weights, x: Array) -> Array:
-        return super()._head(xp, w, xp.tanh(x))
+        return super().logits(xp, w, xp.tanh(x))
 
     def _weights(self) -> Found:
         D, E, V = self.config.width, self.config.embedding, self.vocabulary

@@ -83,10 +83,31 @@ class Network:
         self, xp: Any, w: Weights, ids: Array, state: tuple[State, ...]
     ) -> tuple[Array, tuple[State, ...]]:
         """The logits (B, V) of what follows ids (B,), and the next state."""
-        x = ops.lookup(xp, w["embedding"], ids)
-        first = w["table"] and tuple(ops.lookup(xp, table, ids) for table in w["table"])
-        x, state = self.stack.step(xp, w["stack"], x, state, first)
-        return self._head(xp, w, x), state
+        return self.advance(xp, w, self.read(xp, w, ids), state)
+
+    def read(self, xp: Any, w: Weights, ids: Array) -> tuple[Array, ...]:
+        """What a step takes from ids (B,): their embedding (B, E), and their rows of the table."""
+        return tuple(ops.lookup(xp, table, ids) for table in (w["embedding"], *(w["table"] or ())))
+
+    def advance(
+        self, xp: Any, w: Weights, read: tuple[Array, ...], state: tuple[State, ...]
+    ) -> tuple[Array, tuple[State, ...]]:
+        """The rest of a step, all of it arithmetic: logits (B, V) and the next state."""
+        x, state = self._through(xp, w, read, state)
+        return self.logits(xp, w, x), state
+
+    def features(
+        self, xp: Any, w: Weights, ids: Array, state: tuple[State, ...]
+    ) -> tuple[Array, tuple[State, ...]]:
+        """What leaves the blocks (B, D) after ids (B,), and the next state.
+
+        With `logits` it is a step.
+        """
+        return self._through(xp, w, self.read(xp, w, ids), state)
+
+    def logits(self, xp: Any, w: Weights, x: Array) -> Array:
+        """The logits (..., V) of what follows, from what leaves the blocks (..., D)."""
+        return self.head.logits(xp, w["head"], x)
 
     def scan(
         self,
@@ -102,10 +123,13 @@ class Network:
         """
         x = ops.lookup(torch, w["embedding"], ids)
         x, state = self.stack.scan(torch, w["stack"], x, state, hooks)
-        return self._head(torch, w, hooks.top(x)), state
+        return self.logits(torch, w, hooks.top(x)), state
 
-    def _head(self, xp: Any, w: Weights, x: Array) -> Array:
-        return self.head.logits(xp, w["head"], x)
+    def _through(
+        self, xp: Any, w: Weights, read: tuple[Array, ...], state: tuple[State, ...]
+    ) -> tuple[Array, tuple[State, ...]]:
+        x, *first = read
+        return self.stack.step(xp, w["stack"], x, state, tuple(first) or None)
 
     def _weights(self) -> Found:
         E, V = self.config.embedding, self.vocabulary

@@ -22,6 +22,7 @@ from charlm.ops import Array
 # Characters need few dimensions, and the first layer's product is the cheaper for it: on tiny
 # Shakespeare 64 learned as much per character as 128 and 384, and read more characters.
 EMBEDDING_WIDTH = 64
+WIDTH = 384
 
 Weights = dict[str, Any]
 Found = dict[str, tuple[Shape, Initialiser]]
@@ -37,14 +38,15 @@ def settled(config: NetworkConfig) -> NetworkConfig:
     norms = [habit.norm for habit in habits if habit.norm != "none"]
     residual = _first(config.residual, any(habit.residual for habit in habits))
     full = config.tied or residual
+    width = config.width or WIDTH
     return replace(
         config,
+        width=width,
         layers=layers,
         norm=config.norm or (norms[0] if norms else "none"),
         residual=residual,
         feed_forward=_first(config.feed_forward, any(habit.feed_forward for habit in habits)),
-        embedding=config.embedding
-        or (config.width if full else min(EMBEDDING_WIDTH, config.width)),
+        embedding=config.embedding or (width if full else min(EMBEDDING_WIDTH, width)),
     )
 
 

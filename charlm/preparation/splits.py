@@ -4,7 +4,7 @@ import hashlib
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -94,8 +94,13 @@ def write_splits(
         text.spool.path.rename(paths[0])
     counts[0] = text.counts - counts.sum(axis=0)
     sizes = {split: text.size(row) for split, row in zip(SPLITS, counts, strict=True)}
+    return sizes, splits_hash(digest, sizes)
+
+
+def splits_hash(digest: Any, sizes: dict[str, SplitSize]) -> str:
+    """The hash, in hex, of the splits' ids, which `digest` has been fed, and of where they end."""
     digest.update(repr([size.tokens for size in sizes.values()]).encode())
-    return sizes, digest.hexdigest()
+    return digest.hexdigest()
 
 
 class _Cutter:

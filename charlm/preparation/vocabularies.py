@@ -25,14 +25,24 @@ class Vocabulary:
 
 
 def fitting(
-    numbers: Numbering, counts: np.ndarray, config: PrepConfig, tokenizer: Tokenizer | None
+    numbers: Numbering,
+    counts: np.ndarray,
+    config: PrepConfig,
+    tokenizer: Tokenizer | None,
+    *,
+    grow: bool = False,
 ) -> Vocabulary:
-    """The vocabulary of a text: that of `tokenizer` where it is given, else one made for it."""
+    """The vocabulary of a text: that of `tokenizer` where it is given, else one made for it.
+
+    With `grow` the tokenizer gets what it lacks of the vocabulary that would be made.
+    """
     if isinstance(numbers, Characters | WordNumbers):
-        if tokenizer is not None:
-            return by_symbol(tokenizer, numbers.symbols)
         make = of_characters if isinstance(numbers, Characters) else of_words
-        return make(numbers.symbols, counts, config)
+        if tokenizer is None:
+            return make(numbers.symbols, counts, config)
+        if grow:
+            tokenizer = tokenizer.grown(make(numbers.symbols, counts, config).tokenizer.pieces)
+        return by_symbol(tokenizer, numbers.symbols)
     if tokenizer is None:
         tokenizer = Tokenizer.from_json(forms.byte_form(boundary=config.records != "none"))
     return Vocabulary(tokenizer, np.arange(tokenizer.vocabulary))

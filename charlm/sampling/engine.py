@@ -4,8 +4,10 @@ Ids and logits are numpy arrays in both. A state is the network's: per part a tu
 (B, ...) of the engine's own kind, to be handed back as it came.
 """
 
+import itertools
 import os
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,6 +15,8 @@ import threadpoolctl
 
 from charlm.errors import ConfigError
 from charlm.network import Network
+from charlm.network.stack import Weights
+from charlm.sampling.replay import NotRecordableError, Recording
 
 State = tuple[tuple[Any, ...], ...]
 
@@ -38,23 +42,29 @@ class Engine(Protocol):
 
 
 class NumpyEngine:
-    """The network on numpy's BLAS, without torch."""
+    """The network on numpy's BLAS, without torch.
 
-    def __init__(self, network: Network, weights: dict[str, np.ndarray]) -> None:
+    The step of one row is recorded when it is first made, and replayed from then on. Unless the
+    weights are `fixed` it steps with what they are at the time.
+    """
+
+    def __init__(
+        self, network: Network, weights: dict[str, np.ndarray], *, fixed: bool = True
+    ) -> None:
         self.network = network
         self.start = network.start
         self.vocabulary = network.vocabulary
-        # Products are with transposed matrices, and those of many rows take a quarter less time
-        # where the transposed one is contiguous; a single row's take as long as before.
-        columns = {
-            name: np.asfortranarray(weight) if name != "embedding" else weight
-            for name, weight in weights.items()
-        }
-        self._w = network.with_table(np, network.arrange(columns))
+        self._flat = weights
+        self._fixed = fixed
+        self._w = network.arrange(weights)
+        if fixed:
+            self._w = network.with_table(np, self._w)
         small = max(weight.nbytes for weight in weights.values()) < THREADED_BYTES
         # For the whole process, but only numpy's BLAS: torch has one of its own.
         pools = threadpoolctl.ThreadpoolController().select(internal_api="openblas")
         pools.limit(limits=1 if small else os.cpu_count())
+        self._recording: Recording | None = None
+        self._recordable = fixed
 
     def initial_state(self, batch: int) -> State:
         """The state of `batch` rows before anything was read."""
@@ -62,11 +72,51 @@ class NumpyEngine:
 
     def step(self, ids: np.ndarray, state: State) -> tuple[np.ndarray, State]:
         """The logits (B, V) of what follows ids (B,), and the next state."""
-        return self.network.step(np, self._w, ids, state)
+        read = self.network.read(np, self._w, ids)
+        if len(ids) > 1:
+            return self.network.advance(np, self._columns, read, state)
+        return self._step_of_one(read, state)
+
+    def features(self, ids: np.ndarray, state: State) -> tuple[np.ndarray, State]:
+        """What leaves the blocks (B, D) after ids (B,), and the next state."""
+        return self.network.features(np, self._w, ids, state)
+
+    def logits(self, features: np.ndarray) -> np.ndarray:
+        """The logits (B, V) of what follows, from what leaves the blocks (B, D)."""
+        return self.network.logits(np, self._w, features)
 
     def join(self, states: Sequence[State]) -> State:
         """The rows of all states in one, in that order."""
         return _each(np.concatenate, states)
+
+    @cached_property
+    def _columns(self) -> Weights:
+        """The weights as products of many rows want them.
+
+        Products are with transposed matrices, and take a quarter less time where the transposed
+        one is contiguous; a single row's take longer on two threads.
+        """
+        if not self._fixed:
+            return self._w
+        columns = {name: np.asfortranarray(weight) for name, weight in self._flat.items()}
+        return self.network.arrange(columns)
+
+    def _step_of_one(self, read: tuple[np.ndarray, ...], state: State) -> tuple[np.ndarray, State]:
+        sizes = [len(read), *map(len, state)]
+
+        def advance(*arrays: Any) -> list[Any]:
+            first, *parts = _parted(arrays, sizes)
+            logits, after = self.network.advance(np, self._w, first, tuple(parts))
+            return [logits, *itertools.chain(*after)]
+
+        arrays = (*read, *itertools.chain(*state))
+        if self._recording is None and self._recordable:
+            try:
+                self._recording = Recording(advance, arrays)
+            except NotRecordableError:
+                self._recordable = False
+        logits, *after = (self._recording or advance)(*arrays)
+        return logits, _parted(after, sizes[1:])
 
 
 class TorchEngine:
@@ -109,6 +159,12 @@ class TorchEngine:
 def take_rows(state: State, rows: np.ndarray | list[int]) -> State:
     """The state of those rows, in that order; a row may be taken many times."""
     return tuple(tuple(part[rows] for part in layer) for layer in state)
+
+
+def _parted(arrays: Sequence[Any], sizes: Sequence[int]) -> State:
+    """The arrays in groups of these sizes."""
+    rest = iter(arrays)
+    return tuple(tuple(itertools.islice(rest, size)) for size in sizes)
 
 
 def _each(join: Callable[[list[Any]], Any], states: Sequence[State]) -> State:

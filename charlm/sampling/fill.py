@@ -185,7 +185,7 @@ class Filler:
             bent = logits if t else ban(place.not_first)(logits, histories)
             for process in self._processors:
                 bent = process(bent, histories)
-            ids, _ = choose(bent, np.array([one.random() for one in draws]), self._greedy)
+            ids = choose(bent, np.array([one.random() for one in draws]), self._greedy)
             for history, id in zip(histories, ids.tolist(), strict=True):
                 history.ids.append(id)
             columns.append(ids)

@@ -161,9 +161,10 @@ class _Batch:
         logits = self._logits if len(drawn) == len(self.rows) else self._logits[drawn]
         histories = [one.row.history for one in alive]
         bent = drawing.bend(logits, histories)
-        ids, margins = choose(bent, uniforms, drawing.greedy)
+        ids = choose(bent, uniforms, drawing.greedy)
         again = [i for i in drawn if not self._steady.is_exact(i)]
         if again:
+            margins = margins_of(bent, uniforms, drawing.greedy)
             near = is_near(drawing.bend, logits, histories, bent, margins)
             for at in np.flatnonzero(near).tolist():
                 i = drawn[at]
@@ -172,7 +173,7 @@ class _Batch:
                 self._logits[i : i + 1], state = self._steady.read_again(i)
                 self._put(i, state)
                 bent = drawing.bend(self._logits[i : i + 1], [histories[at]])
-                ids[at] = choose(bent, uniforms[at : at + 1], drawing.greedy)[0][0]
+                ids[at] = choose(bent, uniforms[at : at + 1], drawing.greedy)[0]
         if drawing.ends is not None:
             for at, (i, one) in enumerate(zip(drawn, alive, strict=True)):
                 if self._ends(i, one):
@@ -201,32 +202,45 @@ class _Batch:
         self._state = take_rows(self._state, rows) if len(rows) else None
 
 
-def choose(
-    logits: np.ndarray, uniforms: np.ndarray, greedy: bool = False
-) -> tuple[np.ndarray, np.ndarray]:
-    """One id (B,) for each row of logits (B, V), and by how much it was that id, both (B,).
+def choose(logits: np.ndarray, uniforms: np.ndarray, greedy: bool = False) -> np.ndarray:
+    """One id (B,) for each row of logits (B, V).
 
-    It is drawn with a number from [0, 1) for each row; or, greedily, it is the likeliest. The
-    margin is the probability between the draw and another id; greedily, a quarter of the share by
-    which the likeliest is ahead. So no draw changes where no logit moves by two margins or more.
+    It is drawn with a number from [0, 1) for each row; or, greedily, it is the likeliest.
+    """
+    if greedy:
+        return logits.argmax(axis=-1)
+    cumulative = np.exp(logits - logits.max(axis=-1, keepdims=True), dtype=np.float64)
+    cumulative = cumulative.cumsum(axis=-1)
+    return (cumulative <= _targets(cumulative, uniforms)).sum(axis=-1)
+
+
+def margins_of(logits: np.ndarray, uniforms: np.ndarray, greedy: bool = False) -> np.ndarray:
+    """By how much (B,) it is the id that `choose` returns and no other.
+
+    The margin is the probability between the draw and another id; greedily, a quarter of the share
+    by which the likeliest is ahead. So no draw changes where no logit moves by two margins or more.
     """
     p = np.exp(logits - logits.max(axis=-1, keepdims=True), dtype=np.float64)
     if greedy:
-        ids = logits.argmax(axis=-1)
-        p[np.arange(len(ids)), ids] = 0
-        return ids, (1 - p.max(axis=-1)) / 4
+        p[np.arange(len(p)), logits.argmax(axis=-1)] = 0
+        return (1 - p.max(axis=-1)) / 4
     cumulative = p.cumsum(axis=-1)
+    totals = cumulative[:, -1]
+    edges = np.abs(cumulative - _targets(cumulative, uniforms))
+    # What lies past the last id can't be drawn, so that edge is none.
+    edges[cumulative >= totals[:, None]] = np.inf
+    return edges.min(axis=-1) / totals
+
+
+def _targets(cumulative: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
+    """Where (B, 1) in the cumulative probabilities (B, V), which end anywhere, the draws fall."""
     totals = cumulative[:, -1]
     # The first id whose cumulative probability is above the target is never one of probability 0,
     # as long as rounding does not lift the target to the total.
-    targets = np.minimum(uniforms * totals, np.nextafter(totals, 0))
-    edges = np.abs(cumulative - targets[:, None])
-    # What lies past the last id can't be drawn, so that edge is none.
-    edges[cumulative >= totals[:, None]] = np.inf
-    return (cumulative <= targets[:, None]).sum(axis=-1), edges.min(axis=-1) / totals
+    return np.minimum(uniforms * totals, np.nextafter(totals, 0))[:, None]
 
 
 def nats_of(logits: np.ndarray, ids: np.ndarray) -> np.ndarray:
     """The negative log-likelihood (B,) of ids (B,) by logits (B, V), float64."""
-    chosen = np.take_along_axis(logits, ids[:, None], axis=-1).astype(np.float64)
-    return np.logaddexp.reduce(logits - chosen, axis=-1)
+    shifted = np.subtract(logits, logits.max(axis=-1, keepdims=True), dtype=np.float64)
+    return np.log(np.exp(shifted).sum(axis=-1)) - shifted[np.arange(len(ids)), ids]

@@ -33,7 +33,7 @@ def is_near(
 ) -> np.ndarray:
     """Whether rounding might decide the draw of a row (B,).
 
-    `bent` is `bend(logits, histories)`, and `margins` (B,) are those of `generate.choose`.
+    `bent` is `bend(logits, histories)`, and `margins` (B,) are those of `generate.margins_of`.
     """
     moved = (ROUNDING * np.ptp(logits, axis=-1, keepdims=True)).astype(logits.dtype)
     if bent is logits:

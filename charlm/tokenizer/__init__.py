@@ -8,14 +8,14 @@ characters or bytes starts fast.
 import codecs
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from charlm.errors import DataError
-from charlm.tokenizer import encoders, nearest
+from charlm.tokenizer import encoders, forms, nearest
 from charlm.tokenizer.normalizing import normalized
 from charlm.tokenizer.reading import Form, read
 from charlm.tokenizer.symbols import code_point, readable
@@ -60,6 +60,18 @@ class Tokenizer:
     def to_json(self) -> str:
         """The stored form, character for character what it was made from."""
         return self._json
+
+    def grown(self, pieces: Collection[bytes]) -> "Tokenizer":
+        """The tokenizer with those of `pieces` that it lacks after all its own, which stay.
+
+        They come by code point, so the order of `pieces` does not matter; `<unk>` may be among
+        them. The tokenizer itself where it lacks none, or needs none: bytes spell every text.
+        """
+        lacking = set(pieces) - {b"", *self.pieces}
+        if self.level not in ("char", "word") or not lacking:
+            return self
+        symbols = sorted(piece.decode("utf-8") for piece in lacking)
+        return Tokenizer.from_json(forms.grown(self._json, symbols))
 
     @property
     def vocabulary(self) -> int:

@@ -107,6 +107,14 @@ def pair_form(
     return _pairs(tokens, merges, PAIR_SPLIT, normalize)
 
 
+def grown(stored: str, symbols: Iterable[str]) -> str:
+    """The stored form with `symbols`, which it lacks, after all its own."""
+    form = json.loads(stored)
+    vocabulary = form["model"]["vocab"]
+    vocabulary |= {symbol: id for id, symbol in enumerate(symbols, len(vocabulary))}
+    return _json(form)
+
+
 def _word_level(tokens: list[str], split: dict[str, Any], normalize: str) -> str:
     vocabulary = {token: id for id, token in enumerate(tokens)}
     model = {"type": "WordLevel", "vocab": vocabulary, "unk_token": UNKNOWN}
@@ -143,4 +151,8 @@ def _form(
         "decoder": decoder,
         "model": model,
     }
+    return _json(form)
+
+
+def _json(form: dict[str, Any]) -> str:
     return json.dumps(form, ensure_ascii=False, indent=1) + "\n"

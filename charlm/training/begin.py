@@ -10,14 +10,16 @@ from typing import Any
 
 import torch
 
-from charlm import __version__, atomic, model_file
+from charlm import __version__
 from charlm.cells import cells_named
 from charlm.config import NetworkConfig, TrainingConfig
 from charlm.corpus import Corpus
 from charlm.errors import ConfigError, DataError
 from charlm.network import Network, build
 from charlm.network.bidirectional import DISTANCES
-from charlm.training import checkpoint, optimizers
+from charlm.training import checkpoint, choosing, optimizers
+from charlm.training.directory import OWN_CORPUS, clear
+from charlm.training.fine_tuning import LR_SHARE, Origin
 from charlm.training.initialise import initial_weights
 from charlm.training.plan import BudgetPlan, Plan, StepPlan
 from charlm.training.run import LOG_NAME, Run
@@ -26,16 +28,10 @@ from charlm.training.streams import Streams, streams_of
 from charlm.training.trainer import Trainer
 
 DEFAULT_BUDGET_S = 120.0
-OWN_CORPUS = "corpus"  # where a run keeps the corpus that was prepared for it alone
 # Below so many tokens a run reads its text many times over, and learns it by heart unless some of
 # each layer is dropped. Best of 0, 0.3 and 0.5 on the first 9,000, 30,000, 100,000 and 300,000
 # characters of tiny Shakespeare, 25 to 40 s, lstm 1x384: 0.5, 0.5, 0.3 and 0.
 DROPOUTS = ((50_000, 0.5), (250_000, 0.3))
-
-
-def check_directory(out: Path, *, force: bool) -> None:
-    """Raises DataError unless a run may be made in `out`; see `atomic.refuse_existing`."""
-    atomic.refuse_existing(out, markers=(LOG_NAME, OWN_CORPUS), force=force)
 
 
 def begin(
@@ -45,23 +41,18 @@ def begin(
     config: TrainingConfig,
     listener: Listener,
     started: float,
+    origin: Origin | None = None,
 ) -> Run:
     """A new run in the directory `out`; `started` is when its clock began.
 
-    An earlier run there is removed only when nothing can be found wrong with the new one any more.
+    With `origin` it goes on from that model, whose shape `network_config` is and whose ids the
+    corpus has (`fine_tuning.fitted`). An earlier run in `out` is removed only when nothing can be
+    found wrong with the new one any more.
     """
-    if config.seed is None:
-        config = replace(config, seed=random.SystemRandom().randrange(2**31))
-        listener.say(f"seed {config.seed}")
-    if config.dropout is None:
-        config = replace(config, dropout=default_dropout(corpus.size("train").tokens))
-        if config.dropout:
-            listener.say(f"dropout {config.dropout:g}, as the text is short")
-    # What is left open is written down as it was decided, for `info` and for good.
-    if config.lr is None:
-        config = replace(config, lr=default_lr(network_config, config.optimizer))
-    if config.budget is config.steps is config.epochs is None:
-        config = replace(config, budget=DEFAULT_BUDGET_S)
+    device = choose_device(config, listener)
+    network_config, config = decided(
+        corpus, network_config, config, device, listener, started, tuned=origin is not None
+    )
     if network_config.bidirectional and config.peek:
         raise ConfigError("a bidirectional network writes no text to peek at; leave --peek out.")
     if config.average == "nt-asgd" and not corpus.size("val").tokens:
@@ -71,8 +62,9 @@ def begin(
         )
     network = build(network_config, corpus.tokenizer.vocabulary)
     streams = _streams(corpus, network, config)
-    device = choose_device(config, listener)
-    weights = initial_weights(network, config.seed)
+    weights = initial_weights(network, config.seed) if origin is None else origin.weights(network)
+    if origin is not None and (news := origin.news(corpus.tokenizer)):
+        listener.say(news)
     trainer = Trainer(network, config, weights, streams, device)
     first = {
         "version": __version__,
@@ -84,10 +76,11 @@ def begin(
         "vocabulary": network.vocabulary,
         "device": str(device),
     }
-    standing = Standing()
+    standing = Standing(init=origin and origin.about())
+    if standing.init:
+        first["init"] = standing.init
     out.mkdir(parents=True, exist_ok=True)
-    for name in (checkpoint.LAST_NAME, model_file.MODEL_NAME):
-        (out / name).unlink(missing_ok=True)
+    clear(out)
     with (out / LOG_NAME).open("w", encoding="utf-8") as log:
         log.write(json.dumps(first) + "\n")
         standing.log_bytes = log.tell()
@@ -109,12 +102,12 @@ def resume(
     """
     last = checkpoint.load(out / checkpoint.LAST_NAME)
     if corpus_path is None:
-        # A run that was moved takes the corpus within it along.
-        moved = not last.corpus_path.exists() and (out / OWN_CORPUS).exists()
-        corpus_path = out / OWN_CORPUS if moved else last.corpus_path
-        if not corpus_path.exists():
+        # A run that was moved takes its own corpus along, which several seeds have beside them.
+        places = (last.corpus_path, out / OWN_CORPUS, out.resolve().parent / OWN_CORPUS)
+        corpus_path = next((place for place in places if place.exists()), None)
+        if corpus_path is None:
             raise DataError(
-                f"{corpus_path}, the corpus of {out}, is not there any more."
+                f"{last.corpus_path}, the corpus of {out}, is not there any more."
                 f" Say where it is: charlm train CORPUS --resume {out}"
             )
     corpus = Corpus(corpus_path)
@@ -156,6 +149,52 @@ def resume(
         # Reports made after the last save are made again.
         os.truncate(log, min(standing.log_bytes, log.stat().st_size))
     return Run(out, corpus, trainer, plan, standing, listener, started)
+
+
+def decided(
+    corpus: Corpus,
+    network: NetworkConfig,
+    config: TrainingConfig,
+    device: torch.device,
+    listener: Listener,
+    started: float,
+    *,
+    tuned: bool = False,
+) -> tuple[NetworkConfig, TrainingConfig]:
+    """Both configs with nothing left open, as it will be written down for `info` and for good.
+
+    Where a budget says how long and nothing how wide, the machine is measured for a moment and the
+    width chosen (`choosing`). `tuned` is for a run that goes on from another model.
+    """
+    config = with_seed(config, listener)
+    if config.lr is None:
+        share = LR_SHARE if tuned else 1.0
+        config = replace(config, lr=share * default_lr(network, config.optimizer))
+    if config.budget is config.steps is config.epochs is None:
+        config = replace(config, budget=DEFAULT_BUDGET_S)
+    tokens = corpus.size("train").tokens
+    if config.budget is not None and network.width is None and tokens:
+        vocabulary = corpus.tokenizer.vocabulary
+        choice = choosing.for_budget(network, config, vocabulary, tokens, device, started)
+        listener.say(choice.why(tokens))
+        network = replace(network, width=choice.width)
+        config = replace(config, budget=choice.budget_s)
+        if config.dropout is None:
+            config = replace(config, dropout=choice.dropout)
+    if config.dropout is None:
+        config = replace(config, dropout=default_dropout(tokens))
+        if config.dropout:
+            listener.say(f"dropout {config.dropout:g}, as the text is short")
+    return network, config
+
+
+def with_seed(config: TrainingConfig, listener: Listener) -> TrainingConfig:
+    """`config` with a seed; one that had to be chosen is told."""
+    if config.seed is not None:
+        return config
+    seed = random.SystemRandom().randrange(2**31)
+    listener.say(f"seed {seed}")
+    return replace(config, seed=seed)
 
 
 def default_lr(config: NetworkConfig, optimizer: str) -> float:

@@ -72,7 +72,7 @@ class Run:
         """Trains to the end, or until SIGINT, SIGTERM or patience stops it, and saves."""
         with Interrupts() as interrupts:
             if self.trainer.steps == 0:
-                self._save()  # from here on there is always something to go on with
+                self.save()  # from here on there is always something to go on with
             try:
                 if isinstance(self.plan, BudgetPlan) and self._validates:
                     self._probe()
@@ -80,9 +80,9 @@ class Run:
                     self._update()
                     if self._due():
                         self.validate()
-                        self._save()
+                        self.save()
                     elif time.monotonic() - self._saved > SAVE_EVERY_S:
-                        self._save()
+                        self.save()
             except torch.OutOfMemoryError as error:
                 raise TrainingError(
                     "the device ran out of memory. Lower --batch, --context or --width."
@@ -92,7 +92,7 @@ class Run:
             if stopped is None:
                 self.validate()
                 self.standing.finished = True
-            self._save()
+            self.save()
             if stopped is not None and self.standing.best_nats_per_char is None:
                 self._save_model(None)
         return Outcome(self.trainer.steps, self.standing.best_nats_per_char, stopped)
@@ -138,6 +138,29 @@ class Run:
         )
         if self.config.peek:
             self.listener.say(self._peek(self.config.peek))
+
+    def save(self) -> None:
+        """Writes `last.safetensors`, unless the weights have gone bad since the last report."""
+        standing = self.standing
+        standing.losses = [float(loss) for loss in standing.losses]
+        self._check(sum(standing.losses))
+        for weight in self.trainer.weights.values():
+            self._check(float(weight.detach().sum()))
+        standing.elapsed_s = self._elapsed()
+        tensors, about = self.trainer.state_dict()
+        checkpoint.save(
+            checkpoint.Checkpoint(
+                network=self.network.config,
+                training=self.config,
+                corpus_path=self.corpus.path.resolve(),
+                corpus_hash=self.corpus.hash,
+                tensors=tensors,
+                trainer=about,
+                run=asdict(standing),
+            ),
+            self.out / checkpoint.LAST_NAME,
+        )
+        self._saved = time.monotonic()
 
     def _update(self) -> None:
         standing, trainer = self.standing, self.trainer
@@ -248,6 +271,8 @@ class Run:
             "val_bits_per_char": score.bits_per_char if score else None,
             "val_chars": score.chars if score else 0,
         }
+        if self.standing.init:
+            history["init"] = self.standing.init
         model = Model(
             network=self.network,
             weights=self._numpy_weights(),
@@ -258,26 +283,3 @@ class Run:
             history=history,
         )
         model_file.save(model, self.out / model_file.MODEL_NAME)
-
-    def _save(self) -> None:
-        """Writes `last.safetensors`, unless the weights have gone bad since the last report."""
-        standing = self.standing
-        standing.losses = [float(loss) for loss in standing.losses]
-        self._check(sum(standing.losses))
-        for weight in self.trainer.weights.values():
-            self._check(float(weight.detach().sum()))
-        standing.elapsed_s = self._elapsed()
-        tensors, about = self.trainer.state_dict()
-        checkpoint.save(
-            checkpoint.Checkpoint(
-                network=self.network.config,
-                training=self.config,
-                corpus_path=self.corpus.path.resolve(),
-                corpus_hash=self.corpus.hash,
-                tensors=tensors,
-                trainer=about,
-                run=asdict(standing),
-            ),
-            self.out / checkpoint.LAST_NAME,
-        )
-        self._saved = time.monotonic()

@@ -28,6 +28,7 @@ class Standing:
     log_bytes: int = 0
     val_share: float = 1.0
     finished: bool = False
+    init: dict[str, Any] | None = None  # of the model that it went on from
     losses: list[Any] = field(default_factory=list)  # since the last report
 
 

@@ -42,9 +42,10 @@ class Trainer:
         self.config = config
         self.device = device
         self.streams = streams
-        # clone: an update must never reach tensors the caller still holds
+        # clone: an update must never reach tensors the caller still holds. The optimiser numbers
+        # its states in this order, which must be the same when they are loaded.
         self.weights = {
-            name: weight.to(device).clone().requires_grad_() for name, weight in weights.items()
+            name: weights[name].to(device).clone().requires_grad_() for name in network.shapes()
         }
         self.optimizers = optimizers.build(config, self.weights, network.config.width)
         self.average = AVERAGES[config.average](self.weights, config)
@@ -167,7 +168,9 @@ class Trainer:
 
     def _scan_of(self, cell: Cell) -> Callable:
         scan = cell.scan
-        if cell.precise and self.config.precision == "bfloat16":
+        # Some CPUs have products in bfloat16 but no fused recurrence.
+        lacking = self.device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        if self.config.precision == "bfloat16" and (cell.precise or (cell.fused and lacking)):
             scan = partial(_in_own_precision, scan)
         return torch.compiler.disable(scan) if cell.fused and self.config.compile else scan
 

@@ -1,0 +1,106 @@
+"""One text, or one record after another, read symbol by symbol with what adapts to them.
+
+Unlike an engine's state a reader is no value: it changes with every symbol, as its weights do.
+"""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import threadpoolctl
+
+from charlm.adaptation.cache import Cache
+from charlm.config import AdaptationConfig
+from charlm.network import Network
+from charlm.sampling.engine import NumpyEngine
+from charlm.sampling.generate import Place
+from charlm.score import nats_of
+
+if TYPE_CHECKING:
+    from charlm.adaptation.learner import Learner
+
+
+class Reader:
+    """What may follow all that was read so far: `logits` (1, V). Begins where nothing was read.
+
+    Law: logits depend on what was read before alone; without learner and cache they are the
+    engine's.
+    """
+
+    def __init__(
+        self, engine: NumpyEngine, learner: "Learner | None" = None, cache: Cache | None = None
+    ) -> None:
+        self.vocabulary = engine.vocabulary
+        self._engine = engine
+        self._learner = learner
+        self._cache = cache
+        self._begin()
+
+    @property
+    def place(self) -> Place:
+        """Where it is."""
+        return Place(self.logits, self._state)
+
+    def read(self, id: int) -> None:
+        """Learns that `id` has followed, and goes on by it."""
+        self._learn(id)
+        self.given(id)
+
+    def given(self, id: int) -> None:
+        """Goes on by an id that was known beforehand: nothing is learned from it."""
+        self._last, self._before = id, self._state
+        self._features, self._state = self._engine.features(np.array([id]), self._state)
+        self.logits = self._engine.logits(self._features)
+        if self._cache is not None:
+            self.logits = self._cache.mixed(self._features[0], self.logits)
+
+    def end(self, id: int | None = None) -> None:
+        """Goes back to where nothing was read, with all that was learned, for the next record.
+
+        `id` is what has ended this one, where there is such a thing; it is learned too.
+        """
+        if id is not None:
+            self._learn(id)
+        if self._learner is not None:
+            self._learner.cut()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._state = self._engine.initial_state(1)
+        self.given(self._engine.start)
+
+    def _learn(self, id: int) -> None:
+        if self._cache is not None:
+            self._cache.add(self._features[0], id)
+        if self._learner is not None:
+            self._learner.add(self._last, id, self._before)
+
+
+def reader_of(network: Network, weights: dict[str, np.ndarray], config: AdaptationConfig) -> Reader:
+    """A reader that adapts as `config` says. Imports torch if that needs gradients."""
+    cache = learner = None
+    if config.cache is not None:
+        cache = Cache(config.cache, config.cache_weight, config.cache_flatness)
+    if config.adapt:
+        from charlm.adaptation.learner import Learner  # here because torch takes long to import
+
+        learner = Learner(network, weights, config)
+    engine = NumpyEngine(network, learner.weights if learner else weights, fixed=not learner)
+    # For the whole process, as the engine's own choice, which this replaces: two threads may add up
+    # a product in another order.
+    threadpoolctl.ThreadpoolController().limit(limits=1, user_api="blas")
+    return Reader(engine, learner, cache)
+
+
+def text_nats(reader: Reader, ids: np.ndarray, boundary: int | None = None) -> np.ndarray:
+    """The negative log-likelihood (T,), float64, of each of ids (T,), one after another.
+
+    `boundary` ends a record, and is None for one running text.
+    """
+    nats = np.empty(len(ids))
+    for t, id in enumerate(ids.tolist()):
+        nats[t] = nats_of(reader.logits, ids[t : t + 1])[0]
+        if id == boundary:
+            reader.end(id)
+        else:
+            reader.read(id)
+    return nats

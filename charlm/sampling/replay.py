@@ -1,0 +1,128 @@
+"""A computation on numpy arrays, recorded once and then replayed without what lies around it.
+
+A step of one row is some fifty small operations, and numpy takes longer to prepare most of them
+than to do them: a slice, a transposition, an array for the result. None of that depends on the
+numbers. So the step is run once on arrays that write down what is done to them. Each result gets
+memory of its own, slices and transpositions become views of that memory, and what depends on
+weights alone is computed then and never again. Of the next step only the operations are left.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+Call = Callable[[], Any]
+
+
+class NotRecordableError(Exception):
+    """The computation asks for a number, so it might do something else another time."""
+
+
+class Recording:
+    """What `compute(*inputs)` does to arrays of the examples' shapes and dtypes.
+
+    Law: a call returns what `compute` would, to the bit, in arrays of their own. Raises
+    NotRecordableError where `compute` asks for a number that depends on its inputs.
+    """
+
+    def __init__(
+        self, compute: Callable[..., Sequence[Any]], examples: Sequence[np.ndarray]
+    ) -> None:
+        self._calls: list[Call] = []
+        self._inputs = [np.array(example) for example in examples]
+        results = compute(*(Recorded(value, self._calls) for value in self._inputs))
+        self._outputs = [_value(result) for result in results]
+
+    def __call__(self, *inputs: np.ndarray) -> list[np.ndarray]:
+        """The results for these inputs."""
+        for place, value in zip(self._inputs, inputs, strict=True):
+            place[...] = value
+        for call in self._calls:
+            call()
+        return [output.copy() for output in self._outputs]
+
+
+class Recorded(np.lib.mixins.NDArrayOperatorsMixin):
+    """An array, to numpy and to its users, that writes what is done to it into `calls`.
+
+    Its numbers stand in `value`, where each replay puts new ones.
+    """
+
+    def __init__(self, value: np.ndarray, calls: list[Call]) -> None:
+        self.value = value
+        self._calls = calls
+
+    shape = property(lambda self: self.value.shape)
+    ndim = property(lambda self: self.value.ndim)
+    dtype = property(lambda self: self.value.dtype)
+    device = property(lambda self: self.value.device)
+    T = property(lambda self: Recorded(self.value.T, self._calls))
+
+    def sum(self, axis: int | None = None, keepdims: bool = False) -> "Recorded":
+        """The sum, as of any array."""
+        return self._record(np.add.reduce, (self,), {"axis": axis, "keepdims": keepdims})
+
+    def __getitem__(self, where: Any) -> "Recorded":
+        return self._record(np.ndarray.__getitem__, (self, where), {})
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+    def __iter__(self) -> Any:
+        return (self[i] for i in range(len(self)))
+
+    def __getattr__(self, name: str) -> Callable[..., "Recorded"]:
+        """A method of arrays, such as reshape."""
+        method = getattr(np.ndarray, name, None)
+        if name.startswith("__") or not callable(method):
+            raise AttributeError(name)
+        return lambda *inputs, **options: self._record(method, (self, *inputs), options)
+
+    def __array_function__(
+        self, function: Callable, types: Any, inputs: tuple[Any, ...], options: dict[str, Any]
+    ) -> "Recorded":
+        return self._record(function, inputs, options)
+
+    def __array_ufunc__(
+        self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any
+    ) -> "Recorded":
+        if method != "__call__" or options:
+            raise NotRecordableError(f"{ufunc.__name__} in another way than of arrays alone")
+        values = [_value(x) for x in inputs]
+        result = ufunc(*values)
+        # Numbers as arrays, which numpy need not turn into arrays each time.
+        values = [np.asarray(x, result.dtype) if isinstance(x, int | float) else x for x in values]
+        if ufunc is np.matmul and all(value.ndim == 2 for value in values):
+            ufunc = np.dot  # the same product, and less around it
+        if ufunc in (np.maximum, np.minimum):  # where a third array may not be the result
+            self._calls.append(partial(ufunc, *values, out=result))
+        else:
+            self._calls.append(partial(ufunc, *values, result))
+        return Recorded(result, self._calls)
+
+    def _record(
+        self, function: Callable, inputs: tuple[Any, ...], options: dict[str, Any]
+    ) -> "Recorded":
+        """What `function` returns: a view of what is there, or what it computes anew each time."""
+        options = {name: _value(x) for name, x in options.items()}
+        compute = partial(function, *_value(inputs), **options)
+        result = np.asarray(compute())
+        if not np.may_share_memory(result, self.value):
+            if function in (np.add.reduce, np.concatenate):
+                self._calls.append(partial(compute, out=result))
+            else:
+                self._calls.append(lambda: result.__setitem__(..., compute()))
+        return Recorded(result, self._calls)
+
+    def __array__(self, *inputs: Any, **options: Any) -> np.ndarray:
+        raise NotRecordableError("a number is asked for")
+
+    __int__ = __float__ = __bool__ = __index__ = __array__  # type: ignore[assignment]
+
+
+def _value(x: Any) -> Any:
+    if isinstance(x, Recorded):
+        return x.value
+    return type(x)(map(_value, x)) if isinstance(x, tuple | list) else x

@@ -1,0 +1,137 @@
+"""What a budget is best spent on: how wide a network, and how much of it is dropped.
+
+A wide network learns more from each token and reads fewer of them. In a given time the best one is
+about that which reads READINGS tokens for each parameter of its layers: on tiny Shakespeare, in the
+time that {EVIDENCE}. So the machine is measured for a
+moment, and the width follows from the time. What the command line says is left as it is.
+"""
+
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from charlm.config import NetworkConfig, TrainingConfig
+from charlm.network import Network, build
+from charlm.training.initialise import initial_weights
+from charlm.training.streams import ContiguousStreams
+from charlm.training.trainer import Trainer
+
+READINGS = 4.0
+WIDTHS = (64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 896, 1024, 1280, 1536)
+PROBES = (128, 384)  # widths
+UPDATES = 5
+# Of a budget, validations take some; its beginning and its end are no training either.
+TRAINING_SHARE, ENDING_S = 0.92, 2.0
+# How often the text may be read until so much of each layer is dropped.
+DROPOUTS = ((2.5, 0.0), (6.0, 0.1), (12.0, 0.3), (float("inf"), 0.5))
+# More readings than this bring nothing, but what they cost: a run ends before its budget does.
+MOST_EPOCHS = 100.0
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How long a token takes in training: `token_s`, and `parameter_s` for each parameter."""
+
+    token_s: float
+    parameter_s: float
+
+    def tokens(self, parameters: int, seconds: float) -> float:
+        """How many tokens a network of so many parameters reads in that time."""
+        return seconds / (self.token_s + self.parameter_s * parameters)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A width, the dropout that goes with it, the tokens it will read, and the time that takes."""
+
+    width: int
+    dropout: float
+    tokens: float
+    budget_s: float
+
+    def why(self, tokens: int) -> str:
+        """The choice and its reason, for a text of so many tokens."""
+        epochs = self.tokens / tokens
+        dropout = f", dropout {self.dropout:g}" if self.dropout else ""
+        return (
+            f"width {self.width}{dropout}: in {self.budget_s:.0f} s it reads about"
+            f" {self.tokens:,.0f} tokens here, the text {epochs:.2g} times"
+        )
+
+
+def for_budget(
+    network: NetworkConfig,
+    config: TrainingConfig,
+    vocabulary: int,
+    tokens: int,
+    device: torch.device,
+    started: float,
+) -> Choice:
+    """What to do with `config.budget`, whose clock began at `started`."""
+    pace = measure(network, config, vocabulary, device)
+    return choose(
+        network, vocabulary, tokens, pace, config.budget, time.monotonic() - started + ENDING_S
+    )
+
+
+def measure(
+    network: NetworkConfig, config: TrainingConfig, vocabulary: int, device: torch.device
+) -> Pace:
+    """The pace of networks of this kind on this machine, from a few updates of two of them."""
+    config = replace(config, seed=0, lr=1e-4, dropout=0.1)
+    ids = np.random.default_rng(0).integers(0, vocabulary, 4 * config.batch * config.context)
+    sizes, seconds = [], []
+    for width in PROBES:
+        probe = build(replace(network, width=width), vocabulary)
+        streams = ContiguousStreams(
+            ids, rows=config.batch, context=config.context, start=probe.start
+        )
+        trainer = Trainer(probe, config, initial_weights(probe, 0), streams, device)
+        moments = [time.perf_counter()]
+        for _ in range(UPDATES):
+            float(trainer.step(0.5)[0])  # a number, which is there only when the update is done
+            moments.append(time.perf_counter())
+        sizes.append(active(probe))
+        # The first ones pay for what is made once, and any may be held up by something else.
+        seconds.append(min(np.diff(moments)) / (config.batch * config.context))
+    # A moment in which the machine did something else must not make parameters cost nothing.
+    slope = max((seconds[1] - seconds[0]) / (sizes[1] - sizes[0]), 0.3 * seconds[1] / sizes[1])
+    return Pace(max(seconds[1] - slope * sizes[1], 0.0), slope)
+
+
+def choose(
+    network: NetworkConfig,
+    vocabulary: int,
+    tokens: int,
+    pace: Pace,
+    budget_s: float,
+    other_s: float = 0.0,
+) -> Choice:
+    """The width and dropout for a text of `tokens` and a budget of which `other_s` is not training.
+
+    Law: more time never means a narrower network.
+    """
+    seconds = max(TRAINING_SHARE * (budget_s - other_s), 0.2 * budget_s)
+    best = None
+    for width in WIDTHS:
+        found = build(replace(network, width=width), vocabulary)
+        read = pace.tokens(active(found), seconds)
+        if best is not None and read < READINGS * layers_parameters(found):
+            break
+        best = (width, read)
+    width, read = best
+    dropout = next(share for limit, share in DROPOUTS if read < limit * tokens)
+    share = min(1.0, MOST_EPOCHS * tokens / read)
+    return Choice(width, dropout, share * read, other_s + share * (budget_s - other_s))
+
+
+def active(network: Network) -> int:
+    """The parameters that a token is multiplied with: all but its embedding, which is looked up."""
+    return network.parameters() - (network.vocabulary + 1) * network.config.embedding
+
+
+def layers_parameters(network: Network) -> int:
+    """The parameters between the embedding and the head."""
+    return active(network) - network.vocabulary * network.config.width

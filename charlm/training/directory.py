@@ -1,0 +1,54 @@
+"""What lies in a run directory beside what a run itself writes: its own corpus, several seeds.
+
+A run of several seeds has `seeds.json`, the seeds, and a whole run in `seed-N` for each.
+"""
+
+import json
+import shutil
+from pathlib import Path
+
+from charlm import atomic, model_file
+from charlm.errors import DataError
+from charlm.training import checkpoint
+from charlm.training.run import LOG_NAME
+
+OWN_CORPUS = "corpus"  # where a run keeps the corpus that was prepared for it alone
+SEEDS_NAME = "seeds.json"
+
+
+def check_directory(out: Path, *, force: bool) -> None:
+    """Raises DataError unless a run may be made in `out`; see `atomic.refuse_existing`."""
+    atomic.refuse_existing(out, markers=(LOG_NAME, OWN_CORPUS, SEEDS_NAME), force=force)
+
+
+def clear(out: Path, keep: tuple[Path, ...] = ()) -> None:
+    """Removes an earlier run in `out`, but for its own corpus and the runs in `keep`."""
+    if (out / SEEDS_NAME).exists():
+        for run in seeds(out).values():
+            if run not in keep:
+                shutil.rmtree(run, ignore_errors=True)
+    for name in (SEEDS_NAME, checkpoint.LAST_NAME, model_file.MODEL_NAME, LOG_NAME):
+        (out / name).unlink(missing_ok=True)
+
+
+def seed_runs(out: Path, seeds: list[int]) -> dict[int, Path]:
+    """Where the run of each seed lies."""
+    return {seed: out / f"seed-{seed}" for seed in seeds}
+
+
+def seeds(out: Path) -> dict[int, Path]:
+    """The runs in `out`, a run of several seeds, by seed."""
+    path = out / SEEDS_NAME
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(found, list) and all(type(seed) is int for seed in found):
+            return seed_runs(out, found)
+    except ValueError:
+        pass
+    raise DataError(f"{path} is damaged; go on with each of the runs in {out} by itself.")
+
+
+def write_seeds(out: Path, seeds: list[int]) -> None:
+    """Makes `out` a run of several seeds."""
+    with atomic.whole_file(out / SEEDS_NAME) as temporary:
+        temporary.write_text(json.dumps(seeds) + "\n", encoding="utf-8")

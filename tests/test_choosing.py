@@ -1,0 +1,100 @@
+"""What a budget is spent on: laws of the choice, and what a run does with it."""
+
+import itertools
+import json
+
+import pytest
+import torch
+
+from charlm.cells import CELLS
+from charlm.config import NetworkConfig, TrainingConfig
+from charlm.network import build
+from charlm.training.choosing import WIDTHS, Pace, active, choose, measure
+
+V = 65
+PACE = Pace(1e-5, 6e-11)
+MINUTE = 60.0
+
+
+def chosen(budget_s: float, tokens: int = 1_000_000, pace: Pace = PACE, **network):
+    return choose(NetworkConfig(**network), V, tokens, pace, budget_s)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_more_time_never_means_a_narrower_network_or_fewer_tokens(cell):
+    found = [chosen(2.0**i, cell=cell) for i in range(2, 14)]
+    for less, more in itertools.pairwise(found):
+        assert less.width <= more.width
+        assert less.tokens < more.tokens
+    assert found[0].width < found[-1].width
+
+
+def test_a_faster_machine_takes_a_wider_network():
+    assert chosen(MINUTE, pace=Pace(1e-6, 6e-12)).width > chosen(MINUTE).width
+
+
+def test_the_more_often_a_text_is_read_the_more_is_dropped():
+    found = [chosen(2 * MINUTE, tokens).dropout for tokens in (10**7, 10**6, 10**5, 10**4)]
+    assert found == sorted(found)
+    assert found[0] == 0.0
+    assert found[-1] == 0.5
+
+
+def test_a_short_text_is_not_read_for_ever():
+    found = chosen(60 * MINUTE, 10_000)
+    assert found.tokens == pytest.approx(1_000_000)
+    assert found.budget_s < 10 * MINUTE
+    assert chosen(60 * MINUTE, 10**8).budget_s == 60 * MINUTE
+
+
+def test_even_no_time_makes_a_network():
+    assert chosen(1e-3).width == WIDTHS[0]
+
+
+def test_what_is_looked_up_takes_no_time():
+    small, large = (build(NetworkConfig(width=64, embedding=64), v) for v in (10, 1000))
+    assert active(large) - active(small) == 990 * 65  # the head and its bias
+
+
+@pytest.mark.parametrize("cell", ["lstm", "mingru"])
+def test_the_pace_that_is_measured_is_positive(cell):
+    config = TrainingConfig(batch=2, context=4, seed=1)
+    pace = measure(NetworkConfig(cell=cell), config, V, torch.device("cpu"))
+    assert pace.token_s >= 0
+    assert pace.parameter_s > 0
+
+
+def log_of(run) -> dict:
+    return json.loads((run / "log.jsonl").read_text().splitlines()[0])
+
+
+def test_a_budget_decides_and_says_so(charlm, corpus, tmp_path):
+    run = tmp_path / "run"
+    done = charlm("train", corpus, "-o", run, "--budget", "4s", "--seed", 1, "--device", "cpu")
+    assert done.returncode == 0, done.stderr
+    assert "it reads about" in done.stderr.decode()
+    first = log_of(run)
+    assert f"width {first['network']['width']}" in done.stderr.decode()
+    assert first["network"]["width"] in WIDTHS
+    assert first["training"]["dropout"] is not None
+
+
+@pytest.mark.parametrize(
+    ("options", "width"), [(["--budget", "4s", "--width", 24], 24), (["--steps", 1], 384)]
+)
+def test_what_is_told_is_not_chosen(charlm, corpus, tmp_path, options, width):
+    run = tmp_path / "run"
+    done = charlm("train", corpus, "-o", run, *options, "--seed", 1, "--device", "cpu")
+    assert done.returncode == 0, done.stderr
+    assert "it reads about" not in done.stderr.decode()
+    assert log_of(run)["network"]["width"] == width
+
+
+def test_dropout_that_is_told_stays(charlm, corpus, tmp_path):
+    run = tmp_path / "run"
+    done = charlm(
+        "train", corpus, "-o", run, "--budget", "4s", "--dropout", 0.25, "--seed", 1,
+        "--device", "cpu",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert log_of(run)["training"]["dropout"] == 0.25
