@@ -11,11 +11,12 @@ from charlm.knobs import Knobs, knob
 
 LEVELS = ("char", "byte", "word", "bpe")
 RECORDS = ("none", "line", "blank", "file")
+WORDS = ("text", "spaces")
 NORMALIZATIONS = ("none", "nfc", "nfkc")
 DROPOUT_KINDS = ("plain", "variational")
 OPTIMIZERS = ("adamw", "adam", "sgd", "rmsprop", "muon")
 AVERAGES = ("none", "ema", "nt-asgd")
-SCHEDULES = ("linear", "cosine", "wsd", "constant")
+SCHEDULES = ("linear", "cosine", "wsd", "exponential", "constant")
 NORMS = ("none", "layer", "rms")
 PRECISIONS = ("float32", "tf32", "bfloat16")
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -27,10 +28,16 @@ class PrepConfig(Knobs):
     """How text becomes a corpus."""
 
     level: str = knob("char", "What one token is.", choices=LEVELS)
+    words: str = knob(
+        "text",
+        "word: a word is a run of letters and a mark stands alone; or, in a text prepared so, such"
+        " as WikiText, it is what stands between spaces.",
+        choices=WORDS,
+    )
     vocab_size: int | None = knob(
         None,
         "At most this many tokens in the vocabulary, the most frequent ones"
-        " (word: 20000 unless told; bpe: 1024).",
+        " (word: 20000 unless told, between spaces all of them; bpe: 1024).",
         low=2,
     )
     min_count: int = knob(1, "Leave out of the vocabulary what is rarer than this.", low=1)
@@ -49,6 +56,13 @@ class PrepConfig(Knobs):
             raise ConfigError(
                 f"val {self.val:g} and test {self.test:g} leave nothing to train on;"
                 " together they must be below 1."
+            )
+        if self.level != "word" and self.words != "text":
+            raise ConfigError(f"words is {self.words} and level {self.level}; add --level word.")
+        if self.records != "none" and self.words != "text":
+            raise ConfigError(
+                f"words {self.words} is for one running text, whose newlines are words; leave"
+                " --records out."
             )
         if self.level == "byte" and self.normalize != "none":
             raise ConfigError(

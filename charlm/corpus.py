@@ -111,7 +111,9 @@ def prepare(
     source cannot be used, and ConfigError where a knob does not fit the level.
     """
     if tokenizer is not None:
-        config = replace(config, level=tokenizer.level, normalize=tokenizer.normalize)
+        config = replace(
+            config, level=tokenizer.level, words=tokenizer.words, normalize=tokenizer.normalize
+        )
         if config.records != "none" and tokenizer.boundary is None:
             raise DataError(
                 "the tokenizer has no <boundary> to end a record with; make one with --records,"

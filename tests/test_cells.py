@@ -260,6 +260,28 @@ def test_lstm_equals_a_naive_float64_loop():
     np.testing.assert_allclose(y[0], expected, rtol=1e-12, atol=1e-12)
 
 
+def test_the_mogrifier_equals_a_naive_float64_loop():
+    cell, w, x, (h, c) = make("mogrifier", dtype=torch.float64)
+    y, _ = stepped(cell, np, to_numpy(w), x.numpy(), (h.numpy(), c.numpy()))
+    w, h, c = to_numpy(w), h[0].numpy(), c[0].numpy()
+
+    def twice_sigmoid(v):
+        return 2 / (1 + np.exp(-v))
+
+    for t in range(T):
+        u, g = x[0, t].numpy(), h
+        u = twice_sigmoid(w["gate_1"] @ g) * u
+        g = twice_sigmoid(w["gate_2"] @ u) * g
+        u = twice_sigmoid(w["gate_3"] @ g) * u
+        g = twice_sigmoid(w["gate_4"] @ u) * g
+        u = twice_sigmoid(w["gate_5"] @ g) * u
+        z = w["weight_x"] @ u + w["weight_h"] @ g + w["bias"]
+        i, f, n, o = z.reshape(4, D)
+        c = twice_sigmoid(f) / 2 * c + twice_sigmoid(i) / 2 * np.tanh(n)
+        h = twice_sigmoid(o) / 2 * np.tanh(c)
+        np.testing.assert_allclose(y[0, t], h, rtol=1e-12, atol=1e-12)
+
+
 def test_an_unknown_cell_is_an_error_that_names_the_cells():
     with pytest.raises(ConfigError, match="lstm"):
         cells_named("gru,lstn")

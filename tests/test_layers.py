@@ -16,6 +16,7 @@ ROOMS = {
     "atomic": set(),
     "knobs": set(),
     "config": set(),
+    "presets": set(),
     "corpora": {"numpy", "pooch", "tqdm"},
     "tokenizer": {"numpy", "tokenizers"},
     "preparation": {"numpy", "tokenizers"},

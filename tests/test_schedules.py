@@ -24,7 +24,8 @@ def test_rises_to_the_peak_then_never_rises_again(schedule, warmup):
     assert all(a >= b for a, b in pairwise(shares[peak:]))
     if warmup < 1:
         assert shares[peak] == 1
-        assert shares[-1] == (1 if schedule == "constant" else pytest.approx(0))
+        ends = {"constant": 1, "exponential": 0.97**40}
+        assert shares[-1] == pytest.approx(ends.get(schedule, 0))
 
 
 def test_progress_beyond_the_end_is_the_end():
@@ -43,3 +44,9 @@ def test_a_budget_plan_leaves_time_for_the_last_validation():
 
 def test_a_budget_shorter_than_its_ending_still_trains():
     assert BudgetPlan(1, validation_s=10).progress(0, 0.1) < 1
+
+
+def test_exponential_is_char_rnns_decay_of_3_percent_an_epoch_after_10_of_50():
+    for epoch in range(51):
+        expected = 0.97 ** max(0, epoch - 10)
+        assert share("exponential", epoch / 50, 0.0) == pytest.approx(expected)

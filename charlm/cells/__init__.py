@@ -8,6 +8,7 @@ from charlm.cells.lstm import LSTM
 from charlm.cells.mingru import MinGRU
 from charlm.cells.minlstm import MinLSTM
 from charlm.cells.mlstm import MLSTM
+from charlm.cells.mogrifier import Mogrifier
 from charlm.cells.rwkv import RWKV
 from charlm.cells.rwkv4 import RWKV4
 from charlm.cells.slstm import SLSTM
@@ -18,6 +19,7 @@ CELLS: dict[str, Cell] = {
     "rnn-relu": Elman("relu"),
     "jordan": Jordan(),
     "lstm": LSTM(),
+    "mogrifier": Mogrifier(),
     "gru": GRU(),
     "mingru": MinGRU(),
     "minlstm": MinLSTM(),

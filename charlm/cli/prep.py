@@ -11,7 +11,7 @@ from charlm.cli.options import PATH, knob_options, take
 from charlm.config import PrepConfig
 
 # What a tokenizer that is there already has decided.
-DECIDED = ("level", "vocab_size", "min_count", "normalize")
+DECIDED = ("level", "words", "vocab_size", "min_count", "normalize")
 
 
 @click.command("prep", short_help="Turn text into a corpus.")

@@ -13,8 +13,10 @@ import click
 
 from charlm.cells import CELLS
 from charlm.cli.options import PATH, CellNames, knob_options, take
-from charlm.config import Knobs, NetworkConfig, PrepConfig, TrainingConfig
+from charlm.config import NetworkConfig, PrepConfig, TrainingConfig
 from charlm.errors import DataError
+from charlm.knobs import Knobs
+from charlm.presets import PRESETS, fill
 
 if TYPE_CHECKING:
     from charlm.corpus import Corpus
@@ -41,6 +43,11 @@ RESUMABLE = ("budget", "steps", "epochs", "patience", "device")
     help="Train N times, with --seed and the seeds after it, and keep the best.",
 )
 @click.option("--force", is_flag=True, help="Replace an existing run.")
+@click.option(
+    "--preset",
+    type=click.Choice(list(PRESETS)),
+    help="Set what a known recipe sets, and tell it; every other option given overrides it.",
+)
 @knob_options(NetworkConfig, types={"cell": CellNames(list(CELLS))})
 @knob_options(TrainingConfig)
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON on stdout.")
@@ -53,6 +60,7 @@ def command(
     resume: Path | None,
     count: int | None,
     force: bool,
+    preset: str | None,
     as_json: bool,
     **values: Any,
 ) -> None:
@@ -73,6 +81,7 @@ def command(
     charlm train data -o run                      two minutes, no other flag needed
     charlm train data -o run --budget 10m --cell gru --width 512
     charlm train data -o run --steps 2000 --seed 1
+    charlm train data -o run --preset char-rnn    the recipe of char-rnn
     charlm train --resume run                     after Ctrl-C, exactly where it stopped
     charlm train new.txt --init run -o tuned      goes on from a model, on another text
     charlm train data -o runs --seeds 5 --steps 900
@@ -80,7 +89,8 @@ def command(
     if (out is None) == (resume is None):
         raise click.UsageError("Give either -o RUN for a new run, or --resume RUN.")
     if resume is not None:
-        for given, name in ((force, "--force"), (init, "--init"), (count, "--seeds")):
+        making = ((force, "--force"), (init, "--init"), (count, "--seeds"), (preset, "--preset"))
+        for given, name in making:
             if given:
                 raise click.UsageError(f"{name} makes a new run; --resume goes on with an old one.")
         changes = _changes(ctx, values)
@@ -88,6 +98,11 @@ def command(
         raise click.UsageError("Missing argument 'CORPUS': a corpus that `charlm prep` made.")
     elif not corpus.exists() and str(corpus) != "-":
         raise DataError(f"{corpus} does not exist; `charlm prep TEXT -o {corpus}` makes a corpus.")
+    if preset is not None:
+        if init is not None:
+            raise click.UsageError("--preset names a network, and --init takes the model's own.")
+        found = fill(values, preset, _given(ctx, NetworkConfig, TrainingConfig))
+        click.echo(f"preset {preset}: {' '.join(map(_option, found.items()))}", err=True)
     model = None if init is None else _model(ctx, init, out, values)
     network = take(NetworkConfig, values) if model is None else model.network.config
     training = take(TrainingConfig, values)
@@ -151,6 +166,14 @@ def _given(ctx: click.Context, *knobs: type[Knobs]) -> set[str]:
     source = click.core.ParameterSource.COMMANDLINE
     names = {f.name for group in knobs for f in fields(group)}
     return {name for name in names if ctx.get_parameter_source(name) == source}
+
+
+def _option(knob: tuple[str, Any]) -> str:
+    """A knob as it would be typed."""
+    name, value = knob[0].replace("_", "-"), knob[1]
+    if isinstance(value, bool):
+        return f"--{name}" if value else f"--no-{name}"
+    return f"--{name} {value:g}" if isinstance(value, float) else f"--{name} {value}"
 
 
 def _changes(ctx: click.Context, values: dict[str, Any]) -> dict[str, Any]:

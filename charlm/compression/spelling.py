@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import BinaryIO
 
 from charlm.tokenizer import Tokenizer
-from charlm.tokenizer.words import WORD_PATTERN, Words, last_cut
+from charlm.tokenizer.words import last_cut
 
 Step = int | bytes
 
@@ -41,7 +41,7 @@ class Spelling:
         if self._separator:
             self.pieces[self.boundary] = self._separator.encode()
         specials = (tokenizer.boundary, tokenizer.unknown)
-        self._words = Words(WORD_PATTERN) if tokenizer.level == "word" else None
+        self._words = tokenizer.splitter if tokenizer.level == "word" else None
         self._ids: dict[str, int] = {}
         if tokenizer.level in ("char", "word"):
             self._ids = {
@@ -111,7 +111,9 @@ class Spelling:
         return step if isinstance(step, bytes) else self.pieces[step]
 
     def _cut(self, text: str) -> int:
-        cut = last_cut(text) if self._tokenizer.level in ("word", "bpe") else len(text)
+        if self._tokenizer.level not in ("word", "bpe"):
+            return len(text)
+        cut = last_cut(text, self._tokenizer.words)
         if self._separator == "\n\n":
             cut = len(text[:cut].rstrip("\n"))
         return cut or len(text)

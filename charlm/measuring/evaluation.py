@@ -20,7 +20,6 @@ from charlm.tokenizer import Tokenizer
 from charlm.tokenizer.encoders import Encoder, encoder
 from charlm.tokenizer.reading import read
 from charlm.tokenizer.symbols import code_point
-from charlm.tokenizer.words import WORD_PATTERN, Words
 
 WINDOW = 256  # tokens that nanoGPT's character example predicts at once: its block_size
 NAMED = 10  # unknown characters in one message
@@ -99,7 +98,12 @@ def of_file(model: Model, path: Path, unknown: str) -> Text:
     vocabulary; what is left out counts nowhere. Raises DataError where the text cannot be used.
     """
     tokenizer = model.tokenizer
-    config = PrepConfig(level=tokenizer.level, normalize=tokenizer.normalize, records=model.records)
+    config = PrepConfig(
+        level=tokenizer.level,
+        words=tokenizer.words,
+        normalize=tokenizer.normalize,
+        records=model.records,
+    )
     reader = Reader([path], config, lambda size_bytes: None, locating=True)
     numbers = _Numbers(tokenizer, unknown, reader.where)
     boundary = np.array([] if tokenizer.boundary is None else [tokenizer.boundary], np.int64)
@@ -179,7 +183,6 @@ class _Numbers:
         self.unknown = 0
         self._tokenizer = tokenizer
         self._encoder = raw_encoder(tokenizer)
-        self._words = Words(WORD_PATTERN)
         self._policy = unknown
         self._where = where
 
@@ -196,7 +199,7 @@ class _Numbers:
         if not missing.any():
             return ids
         of_words = self._tokenizer.level == "word"
-        symbols = self._words.split(piece) if of_words else piece
+        symbols = self._tokenizer.splitter.split(piece) if of_words else piece
         strange = [symbols[at] for at in np.flatnonzero(missing).tolist()]
         self.unknown += len(strange)
         if self._policy == "skip":

@@ -17,7 +17,7 @@ from charlm.model_file import Model
 from charlm.sampling.engine import NumpyEngine
 from charlm.tokenizer import Tokenizer
 from charlm.tokenizer.normalizing import normalized
-from charlm.tokenizer.words import CODE_POINTS, WORD_PATTERN, Words
+from charlm.tokenizer.words import CODE_POINTS
 
 NAMING_NATS = math.log(CODE_POINTS)
 
@@ -84,7 +84,6 @@ class _Tokens:
         self.named: list[np.ndarray] = [np.empty(0, dtype=np.int64)]
         self._tokenizer = tokenizer
         self._encoder = raw_encoder(tokenizer)
-        self._words = Words(WORD_PATTERN)
         self._breaks = np.array([piece.count(b"\n") for piece in tokenizer.pieces])
 
     def read(self, record: str, line: int) -> tuple[np.ndarray, np.ndarray, int]:
@@ -96,8 +95,8 @@ class _Tokens:
             breaks = np.frombuffer(record.encode("utf-32-le"), dtype="<u4") == ord("\n")
             lengths = np.ones(len(ids), dtype=np.int64)
         elif tokenizer.level == "word":
-            words = self._words.split(record)
-            breaks = np.array([word == "\n" for word in words], dtype=bool)
+            words = tokenizer.splitter.split(record)
+            breaks = np.array([word.endswith("\n") for word in words], dtype=bool)
             lengths = np.fromiter(map(len, words), np.int64, len(words))
         else:
             breaks, lengths = self._breaks[ids], None

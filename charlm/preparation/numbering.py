@@ -16,7 +16,7 @@ from charlm.preparation.reading import Reader
 from charlm.preparation.spool import Spool
 from charlm.tokenizer import Tokenizer
 from charlm.tokenizer.symbols import code_point
-from charlm.tokenizer.words import CODE_POINTS, RECORD_END, WORD_PATTERN, Words
+from charlm.tokenizer.words import CODE_POINTS, PATTERNS, RECORD_END, Words
 
 NAMED = 10  # missing characters in one message
 
@@ -45,7 +45,7 @@ def numbering(config: PrepConfig, tokenizer: Tokenizer | None) -> Numbering:
     if config.level == "char":
         return Characters()
     if config.level == "word":
-        return WordNumbers()
+        return WordNumbers(config.words)
     if config.level == "bpe":
         assert tokenizer is not None
         return Pairs(tokenizer)
@@ -170,12 +170,12 @@ class Bytes:
 
 
 class WordNumbers:
-    """Numbers words, by a dictionary."""
+    """Numbers words, by a dictionary; `words` is a name of PATTERNS."""
 
     boundary = 0
 
-    def __init__(self) -> None:
-        self._words = Words(WORD_PATTERN)
+    def __init__(self, words: str) -> None:
+        self._words = Words(PATTERNS[words])
         self._numbers = _Numbers({RECORD_END: self.boundary})
 
     @property

@@ -1,6 +1,7 @@
 """The sources as one stream of text, in pieces between which a record ends."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -30,7 +31,8 @@ class Reader:
         self._sources = [Source(path, advance) for path in paths]
         self._latin = config.level == "byte"
         self._records = Records(config.records)
-        cut = words.last_cut if config.level in ("word", "bpe") else None
+        by_words = config.level in ("word", "bpe")
+        cut = partial(words.last_cut, words=config.words) if by_words else None
         self.decoding = Decoding(config.level, config.normalize, cut)
         self.lines = Lines()
         self._source = self._sources[0]

@@ -65,10 +65,20 @@ def of_characters(symbols: list[str], counts: np.ndarray, config: PrepConfig) ->
 def of_words(symbols: list[str], counts: np.ndarray, config: PrepConfig) -> Vocabulary:
     """The vocabulary of the words with these counts; number 0 is the boundary."""
     boundary = config.records != "none"
-    room = (config.vocab_size or WORDS_UNLESS_TOLD) - boundary - 1
+    size = config.vocab_size
+    if config.words == "text":
+        size = size or WORDS_UNLESS_TOLD
+    else:
+        # Whoever prepared the text wrote <unk> for what is unknown: it is not a word beside it, and
+        # neither is what the file would read as the boundary.
+        names = {forms.UNKNOWN, forms.BOUNDARY}
+        counts = np.where([symbol.strip() in names for symbol in symbols], 0, counts)
+    room = None if size is None else size - boundary - 1
     chosen = _most_frequent(symbols, counts, config.min_count, room)
     _check_room(len(chosen), config)
-    stored = forms.word_form(chosen, boundary=boundary, normalize=config.normalize)
+    stored = forms.word_form(
+        chosen, boundary=boundary, normalize=config.normalize, words=config.words
+    )
     return by_symbol(Tokenizer.from_json(stored), symbols)
 
 

@@ -18,7 +18,6 @@ from charlm.errors import ConfigError
 from charlm.tokenizer import Tokenizer
 from charlm.tokenizer.normalizing import normalized
 from charlm.tokenizer.symbols import code_point, readable
-from charlm.tokenizer.words import WORD_PATTERN, Words
 
 
 @dataclass(slots=True)
@@ -193,7 +192,7 @@ def _of_symbols(tokenizer: Tokenizer, texts: Sequence[str], *, allowing: bool) -
         if tokenizer.level == "char":
             forms = [(symbol,) for symbol in normal]
         else:
-            bare = [word.removeprefix(" ") or word for word in Words(WORD_PATTERN).split(normal)]
+            bare = [word.removeprefix(" ") or word for word in tokenizer.splitter.split(normal)]
             forms = [(word, f" {word}") for word in bare]
         for symbols in forms:
             pieces = [symbol.encode("utf-8", "surrogateescape") for symbol in symbols]

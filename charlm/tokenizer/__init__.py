@@ -19,7 +19,7 @@ from charlm.tokenizer import encoders, forms, nearest
 from charlm.tokenizer.normalizing import normalized
 from charlm.tokenizer.reading import Form, read
 from charlm.tokenizer.symbols import code_point, readable
-from charlm.tokenizer.words import WORD_PATTERN, Words
+from charlm.tokenizer.words import PATTERNS, Words
 
 __all__ = ["Decoder", "Tokenizer"]
 
@@ -39,6 +39,7 @@ class Tokenizer:
         self._form = form
         self.level: str = form.level
         self.normalize: str = form.normalize
+        self.words: str = form.words
         self.pieces: list[bytes] = form.pieces
         self.boundary: int | None = form.boundary
         self.unknown: int | None = form.unknown
@@ -136,8 +137,9 @@ class Tokenizer:
         }
 
     @cached_property
-    def _words(self) -> Words:
-        return Words(WORD_PATTERN)
+    def splitter(self) -> Words:
+        """What splits a text into this tokenizer's words."""
+        return Words(PATTERNS[self.words])
 
     @cached_property
     def _encoder(self) -> encoders.Encoder:
@@ -148,7 +150,7 @@ class Tokenizer:
         places = np.flatnonzero(ids < 0).tolist()
         if self.level == "char":
             return self._encoder.encode(nearest.characters(text, places, self._known))
-        words = self._words.split(text)
+        words = self.splitter.split(text)
         ids = ids.copy()
         for place in places:
             word = nearest.word(words[place], self._known)

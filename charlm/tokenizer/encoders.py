@@ -11,7 +11,7 @@ import numpy as np
 
 from charlm.errors import DataError
 from charlm.tokenizer.reading import Form
-from charlm.tokenizer.words import PAIR_PATTERN, RECORD_END, WORD_PATTERN, Words
+from charlm.tokenizer.words import PAIR_PATTERN, PATTERNS, RECORD_END, Words
 
 # Words whose byte pairs are remembered: a natural text has fewer, and no text fills the memory.
 REMEMBERED = 500_000
@@ -68,7 +68,7 @@ class WordEncoder:
 
     def __init__(self, form: Form) -> None:
         specials = (form.boundary, form.unknown)
-        self._words = Words(WORD_PATTERN)
+        self._words = Words(PATTERNS[form.words])
         self._ids = {
             piece.decode("utf-8"): id for id, piece in enumerate(form.pieces) if id not in specials
         }

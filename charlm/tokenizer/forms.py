@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from charlm.errors import ConfigError
-from charlm.tokenizer.words import PAIR_PATTERN, WORD_PATTERN
+from charlm.tokenizer.words import PAIR_PATTERN, PATTERNS
 
 BOUNDARY = "<boundary>"
 UNKNOWN = "<unk>"
@@ -34,7 +34,7 @@ def split_by(pattern: str) -> dict[str, Any]:
 
 
 CHAR_SPLIT = split_by(r"[\s\S]")
-WORD_SPLIT = split_by(WORD_PATTERN)
+WORD_SPLITS = {words: split_by(pattern) for words, pattern in PATTERNS.items()}
 PAIR_SPLIT = {"type": "Sequence", "pretokenizers": [split_by(PAIR_PATTERN), BYTE_LEVEL]}
 
 
@@ -58,9 +58,12 @@ def char_form(symbols: Iterable[str], *, boundary: bool, unknown: bool, normaliz
     return _word_level([*specials, *sorted(symbols)], CHAR_SPLIT, normalize)
 
 
-def word_form(words: Sequence[str], *, boundary: bool, normalize: str) -> str:
+def word_form(
+    symbols: Sequence[str], *, boundary: bool, normalize: str, words: str = "text"
+) -> str:
     """The form of a word vocabulary: specials first, then the words in the order given."""
-    return _word_level([*[BOUNDARY] * boundary, UNKNOWN, *words], WORD_SPLIT, normalize)
+    tokens = [*[BOUNDARY] * boundary, UNKNOWN, *symbols]
+    return _word_level(tokens, WORD_SPLITS[words], normalize)
 
 
 def byte_form(*, boundary: bool) -> str:

@@ -14,6 +14,10 @@ import numpy as np
 # gives the text. No match reaches across a newline, so a text may be cut after any.
 # NOTE: the engine inside `tokenizers` takes ² for a word character in \w, but not in [\w].
 WORD_PATTERN = r" ?[\w]+| ?[^\w\s]|\s"
+# What stands between spaces is a word, and a newline has the space before it, which texts prepared
+# so put there.
+SPACED_PATTERN = r" ?\n| ?[^\s]+|\s"
+PATTERNS = {"text": WORD_PATTERN, "spaces": SPACED_PATTERN}
 PAIR_PATTERN = r" ?[\w]+| ?[^\w\s]+|\n|[^\S\n]+(?!\S)|[^\S\n]"
 
 CODE_POINTS = 0x110000
@@ -21,15 +25,18 @@ CODE_POINTS = 0x110000
 # Stands for the end of a record among words; no decoded text has it.
 RECORD_END = "\udcff"
 
-# Before the space of a word, or between Chinese characters and a mark, no match reaches across.
-_BETWEEN = re.compile(
-    "(?<=[A-Za-z0-9])(?= [A-Za-z0-9])|(?<=[\u4e00-\u9fff])(?=[\u3001\u3002\uff0c])"
-)
+# Before the space of a word, or between Chinese characters and a mark, no match reaches across;
+# the latter not where spaces alone divide words.
+_BEFORE_SPACE = "(?<=[A-Za-z0-9])(?= [A-Za-z0-9])"
+_BETWEEN = {
+    "text": re.compile(f"{_BEFORE_SPACE}|(?<=[\u4e00-\u9fff])(?=[\u3001\u3002\uff0c])"),
+    "spaces": re.compile(_BEFORE_SPACE),
+}
 _LOOK_BACK = 4096  # characters that are searched first
 
 
 class Words:
-    """Splits text by WORD_PATTERN or PAIR_PATTERN as `tokenizers` does."""
+    """Splits text by one of the patterns above as `tokenizers` does."""
 
     def __init__(self, pattern: str) -> None:
         self._pattern = re.compile(pattern, re.ASCII)
@@ -76,12 +83,15 @@ class Words:
             self._classes[[ord(character) for character in kept.normalize_str(text)]] = ord(example)
 
 
-def last_cut(text: str) -> int:
-    """The last place where the words of both sides add up to those of the whole; 0 if none."""
+def last_cut(text: str, words: str = "text") -> int:
+    """The last place where the words of both sides add up to those of the whole; 0 if none.
+
+    `words`, a name of PATTERNS, says what a word is.
+    """
     newline = text.rfind("\n")
     if newline >= 0:
         return newline + 1
     for begin in (max(0, len(text) - _LOOK_BACK), 0):
-        if places := [match.start() for match in _BETWEEN.finditer(text, begin)]:
+        if places := [match.start() for match in _BETWEEN[words].finditer(text, begin)]:
             return places[-1]
     return 0
