@@ -143,8 +143,8 @@ class TrainingConfig(Knobs):
     )
     lr: float | None = knob(
         None,
-        "Peak learning rate (adamw, adam, muon: 0.008; rmsprop: 0.002; sgd: 2; and half of it for GRU,"
-        " minGRU, minLSTM and xLSTM).",
+        "Peak learning rate (adamw, adam, muon: 0.008; rmsprop: 0.002; sgd: 2; and half of it for"
+        " GRU, minGRU, minLSTM and xLSTM).",
         above=0,
     )
     schedule: str = knob("linear", "How the learning rate falls to its end.", choices=SCHEDULES)
