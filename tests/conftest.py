@@ -100,7 +100,7 @@ def model(charlm, corpus, tmp_path_factory):
     run = tmp_path_factory.mktemp("model") / "run"
     done = charlm(
         "train", corpus, "-o", run, "--steps", 150, "--seed", 1, "--cell", "gru", "--width", 32,
-        "--batch", 8, "--context", 32, "--device", "cpu",
+        "--lr", 0.008, "--batch", 8, "--context", 32, "--device", "cpu",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr.decode()
     return run
@@ -112,7 +112,7 @@ def both_sides_model(charlm, corpus, tmp_path_factory):
     run = tmp_path_factory.mktemp("both_sides_model") / "run"
     done = charlm(
         "train", corpus, "-o", run, "--bidirectional", "--steps", 200, "--seed", 1, "--cell", "gru",
-        "--width", 32, "--batch", 8, "--context", 32, "--device", "cpu",
+        "--width", 32, "--lr", 0.008, "--batch", 8, "--context", 32, "--device", "cpu",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr.decode()
     return run
