@@ -177,7 +177,7 @@ def test_several_seeds_go_on_from_a_model(charlm, model, tmp_path):
         (["--resume", "r", "--seeds", "2"], 2, "--seeds"),
         (["CORPUS", "-o", "r", "--seeds", "2", "--seed", str(2**63 - 1)], 1, "seed is"),
         (["BARE", "-o", "r", "--seeds", "2"], 1, "--val"),
-        (["CORPUS", "-o", "r", "--seeds", "2", "--tied", "--embedding", "3"], 1, "tied"),
+        (["CORPUS", "-o", "r", "--seeds", "2", "--tied", "--bidirectional"], 1, "tied"),
     ],
 )
 def test_mistakes_are_told_in_one_line(charlm, corpus, tmp_path, args, code, words):
