@@ -35,7 +35,7 @@ def measure(name: str, text: Path, folder: Path) -> None:
     data, run, held_out = folder / "data", folder / "run", folder / "held-out"
     folder.mkdir()
     charlm("prep", text, "-o", data, "--val", "0.1", "--test", "0")
-    charlm("train", data, "-o", run, "--budget", f"{BUDGET_S}s", "--seed", "1")
+    charlm("train", data, "-o", run, "--width", "384", "--budget", f"{BUDGET_S}s", "--seed", "1")
     corpus = Corpus(data)
     held_out.write_text(corpus.tokenizer.decode(corpus.ids("val")), encoding="utf-8")
     plain, size_bytes = 0.0, held_out.stat().st_size

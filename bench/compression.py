@@ -24,7 +24,8 @@ def main() -> None:
         text.write_bytes(tiny_shakespeare().read_bytes()[-HELD_OUT:])
         prep = [CHARLM, "prep", str(tiny_shakespeare()), "-o", str(data), "--val", "0.1"]
         subprocess.run([*prep, "--test", "0"], check=True, capture_output=True)
-        train = [CHARLM, "train", str(data), "-o", str(run), "--budget", f"{BUDGET_S}s"]
+        train = [CHARLM, "train", str(data), "-o", str(run), "--width", "384"]
+        train += ["--budget", f"{BUDGET_S}s"]
         subprocess.run([*train, "--seed", "1"], check=True, capture_output=True)
         began = time.perf_counter()
         compress = [CHARLM, "compress", str(run), str(text), "-o", str(small)]

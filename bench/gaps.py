@@ -87,7 +87,7 @@ def main() -> None:
         corpus = Corpus(data)
         width = narrower("lstm", corpus.tokenizer.vocabulary)
         ways = {
-            "left to right": [],
+            "left to right": ["--width", "384"],
             "bidirectional": ["--bidirectional", "--width", str(width)],
         }
         restored = {}
