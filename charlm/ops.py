@@ -61,7 +61,7 @@ def lookup(xp: Any, table: Array, ids: Array) -> Array:
     With torch it is torch's own embedding: the gradient of plain indexing is summed by several
     threads in no certain order, and a run would not repeat bit for bit.
     """
-    return xp.embedding(table, ids) if _is_torch(xp) else table[ids]
+    return xp.embedding(table, ids) if _is_torch(xp) else table.take(ids, 0)
 
 
 def layer_norm(xp: Any, x: Array, scale: Array, shift: Array, eps: float = 1e-5) -> Array:
