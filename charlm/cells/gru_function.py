@@ -7,8 +7,8 @@ function, and all at step t but for h before it,
     ṅ = dh ⊙ (1 − z) ⊙ (1 − n²);  ṙ = ṅ ⊙ v_n ⊙ r (1 − r);  ż = dh ⊙ (h − n) ⊙ z (1 − z)
     dh before = dh ⊙ z + R_r ᵀ ṙ + R_z ᵀ ż + R_n ᵀ (ṅ ⊙ r)
 
-v_n being R_n h + d_n. Forward and backward on a CPU it takes a quarter less time than torch's own
-GRU (16 rows, 64 steps, width 384), and about as long where there are 64 rows.
+v_n being R_n h + d_n. Forward and backward on a CPU it takes a fifth less time than torch's own GRU
+with 16 rows, a tenth less with 32, and as long with 64.
 """
 
 from functools import cache
