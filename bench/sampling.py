@@ -88,7 +88,7 @@ def products_per_s(model: Model) -> float:
     """How many steps a second the bare matrix-vector products of a step would allow."""
     w = model.network.arrange(model.weights)
     cells = [part["cell"] for part in w["stack"]]
-    matrices = [cells[0]["weight_h"], w["head"]]  # layer 0's input product is a table
+    matrices = [cells[0]["weight_h"], w["head"]["weight"]]  # layer 0's input product is a table
     matrices += [cell[name] for cell in cells[1:] for name in ("weight_x", "weight_h")]
     vectors = [np.ones((1, matrix.shape[1]), np.float32) for matrix in matrices]
     began = time.perf_counter()

@@ -3,7 +3,10 @@
 Every function takes `xp`, which is the module numpy or the module torch, and is written once.
 """
 
+from functools import cache
 from typing import Any
+
+import numpy as np
 
 Array = Any  # a numpy.ndarray or a torch.Tensor
 
@@ -11,6 +14,27 @@ Array = Any  # a numpy.ndarray or a torch.Tensor
 def sigmoid(xp: Any, x: Array) -> Array:
     """The logistic function of `x`, as (1 + tanh(x/2)) / 2, which cannot overflow."""
     return xp.tanh(x * 0.5) * 0.5 + 0.5
+
+
+def gates(xp: Any, x: Array, begin: int, end: int) -> tuple[Array, Array, Array]:
+    """σ, tanh and σ of the columns of `x` (..., N) before `begin`, up to `end`, and after.
+
+    On numpy, where of one row it is the number of operations that counts, all at once.
+    """
+    if _is_torch(xp):
+        before, within, after = x[..., :begin], x[..., begin:end], x[..., end:]
+        return sigmoid(xp, before), xp.tanh(within), sigmoid(xp, after)
+    scale, shift = _sigmoid_as_tanh(x.shape[-1], begin, end, x.dtype)
+    y = xp.tanh(x * scale) * scale + shift
+    return y[..., :begin], y[..., begin:end], y[..., end:]
+
+
+@cache
+def _sigmoid_as_tanh(size: int, begin: int, end: int, dtype: Any) -> tuple[Array, Array]:
+    """What makes tanh(scale x) scale + shift the logistic function, but tanh in [begin, end)."""
+    scale, shift = np.full(size, 0.5, dtype), np.full(size, 0.5, dtype)
+    scale[begin:end], shift[begin:end] = 1.0, 0.0
+    return scale, shift
 
 
 def relu(xp: Any, x: Array) -> Array:

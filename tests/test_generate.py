@@ -105,7 +105,7 @@ def test_nats_are_those_of_the_model_and_not_of_what_it_was_bent_to(table_engine
     generate(
         table_engine,
         [row],
-        Drawing(1, [top_k(1)]),
+        Drawing(1, [top_k(1)], costs=True),
         lambda row, id, logits: len(row.history.ids) < 9,
     )
     logits = table_engine.logits.astype(np.float64)

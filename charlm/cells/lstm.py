@@ -48,9 +48,7 @@ class LSTM(Cell):
         h, c = state
         D = h.shape[-1]
         z = u + h @ w["weight_h"].T  # (B, 4D)
-        i_f = ops.sigmoid(xp, z[..., : 2 * D])
-        g = xp.tanh(z[..., 2 * D : 3 * D])
-        o = ops.sigmoid(xp, z[..., 3 * D :])
+        i_f, g, o = ops.gates(xp, z, 2 * D, 3 * D)
         c = i_f[..., D:] * c + i_f[..., :D] * g
         h = o * xp.tanh(c)
         return h, (h, c)

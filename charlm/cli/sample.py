@@ -191,7 +191,8 @@ def _manner(model: "Model", config: SamplingConfig, values: dict[str, Any]) -> "
     seed = config.seed
     if seed is None:
         seed = random.SystemRandom().randrange(2**31)
-    return Manner(config, seed, length, stops, values["max_lines"], banned, matcher)
+    costs = values["as_json"] or values["best"] is not None
+    return Manner(config, seed, length, stops, values["max_lines"], banned, matcher, costs)
 
 
 def _tell_seed(manner: "Manner") -> None:

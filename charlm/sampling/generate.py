@@ -31,7 +31,7 @@ class Row:
     """A text to be drawn with the generator of (seed, k), after `prompt`.
 
     The prompt is read after `place`, or without one from the beginning. `nats` is what was drawn so
-    far costs by the model's own distribution, before any processor.
+    far costs by the model's own distribution, before any processor, where a Drawing counts that.
     """
 
     k: int
@@ -51,13 +51,15 @@ Ends = Callable[[Row, np.ndarray, float], bool]
 class Drawing:
     """How ids are drawn: `processors` bend the distribution, `greedy` takes the likeliest.
 
-    `ends`, where there is one, is asked before every draw whether the row ends there.
+    `ends`, where there is one, is asked before every draw whether the row ends there. `costs` says
+    that each row's nats are counted, which takes a single row as long as drawing.
     """
 
     seed: int
     processors: Sequence[Processor] = ()
     greedy: bool = False
     ends: Ends | None = None
+    costs: bool = False
 
     def bend(self, logits: np.ndarray, histories: Sequence[History]) -> np.ndarray:
         """The logits (B, V) that are drawn from."""
@@ -129,33 +131,39 @@ class _Batch:
 
     def advance(self, listen: Listen, ended: Callable[[Row], None]) -> None:
         """Every row reads one more id of its prompt, or draws one."""
-        ids = np.zeros(len(self.rows), dtype=np.int64)
-        going = np.ones(len(self.rows), dtype=bool)
-        drawn = [i for i, alive in enumerate(self.rows) if not alive.todo]
-        for i, alive in enumerate(self.rows):
-            if alive.todo:
-                ids[i] = alive.todo.popleft()
+        # Lists, as of one row or a few they are faster than arrays.
+        ids = [alive.todo.popleft() if alive.todo else None for alive in self.rows]
+        drawn = [i for i, id in enumerate(ids) if id is None]
+        over = set()
         if drawn:
-            ids[drawn] = self._draw(drawn)
-            costs = nats_of(self._logits[drawn], ids[drawn])
-            for i, id, nats in zip(drawn, ids[drawn].tolist(), costs.tolist(), strict=True):
+            found = self._draw(drawn)
+            if self._drawing.costs:
+                self._count(drawn, found)
+            for i, id in zip(drawn, found, strict=True):
+                ids[i] = id
                 row = self.rows[i].row
                 if id >= 0:
-                    row.nats += nats
                     row.history.ids.append(id)
-                    going[i] = listen(row, id, self._logits[i])
-                if id < 0 or not going[i]:
-                    going[i] = False
+                if id < 0 or not listen(row, id, self._logits[i]):
+                    over.add(i)
                     ended(row)
-        if not going.all():
-            ids = ids[going]
-            self._keep(np.flatnonzero(going))
+        if over:
+            going = [i for i in range(len(ids)) if i not in over]
+            ids = [ids[i] for i in going]
+            self._keep(np.array(going, dtype=np.int64))
         if self.rows:
-            self._logits, self._state = self._engine.step(ids, self._state)
+            self._logits, self._state = self._engine.step(np.array(ids), self._state)
             self._steady.stepped(ids, self._state)
 
-    def _draw(self, drawn: list[int]) -> np.ndarray:
-        """The next id (n,) of each of the rows `drawn`, -1 for a row that ends here."""
+    def _count(self, drawn: list[int], ids: list[int]) -> None:
+        """Adds to each of the rows `drawn` what its id costs; -1 is none."""
+        costs = nats_of(self._logits[drawn], np.array(ids))
+        for i, id, nats in zip(drawn, ids, costs.tolist(), strict=True):
+            if id >= 0:
+                self.rows[i].row.nats += nats
+
+    def _draw(self, drawn: list[int]) -> list[int]:
+        """The next id of each of the rows `drawn`, -1 for a row that ends here."""
         drawing, alive = self._drawing, [self.rows[i] for i in drawn]
         uniforms = np.array([one.random.random() for one in alive])
         logits = self._logits if len(drawn) == len(self.rows) else self._logits[drawn]
@@ -178,7 +186,7 @@ class _Batch:
             for at, (i, one) in enumerate(zip(drawn, alive, strict=True)):
                 if self._ends(i, one):
                     ids[at] = -1
-        return ids
+        return ids.tolist()
 
     def _ends(self, i: int, alive: _Alive) -> bool:
         """Whether row i ends before its next draw."""

@@ -71,12 +71,12 @@ class Steady:
         """Whether the row is as it would be alone."""
         return not self._since[row]
 
-    def stepped(self, ids: np.ndarray, state: State) -> None:
-        """All rows have read one of ids (B,) each, and the batch is in `state`."""
+    def stepped(self, ids: Sequence[int], state: State) -> None:
+        """All rows have read one of `ids` each, and the batch is in `state`."""
         if len(ids) == 1 and self.is_exact(0):
             self._states[0] = state
             return
-        for since, id in zip(self._since, ids.tolist(), strict=True):
+        for since, id in zip(self._since, ids, strict=True):
             since.append(id)
 
     def read_again(self, row: int) -> tuple[np.ndarray, State]:

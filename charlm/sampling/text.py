@@ -27,7 +27,8 @@ class Manner:
     """How samples are drawn, and where each ends.
 
     That is after `length` characters, before one of the texts `stops`, after so many `lines`, where
-    its record ends, or where `matcher` says that it is whole.
+    its record ends, or where `matcher` says that it is whole. `costs` says that each
+    Row.nats is counted.
     """
 
     config: SamplingConfig
@@ -37,6 +38,7 @@ class Manner:
     lines: int | None = None
     banned: Sequence[int] = ()
     matcher: "Matcher | None" = None
+    costs: bool = False
 
     def drawing(self, tokenizer: Tokenizer) -> Drawing:
         """What the sampling loop wants to know of it."""
@@ -51,7 +53,7 @@ class Manner:
             def ends(row: Row, logits: np.ndarray, u: float) -> bool:
                 return matcher.ends(logits, row.history, 0.5 if greedy else u)
 
-        return Drawing(self.seed, bends, greedy, ends)
+        return Drawing(self.seed, bends, greedy, ends, self.costs)
 
 
 class Sample:
