@@ -143,15 +143,15 @@ class TrainingConfig(Knobs):
     )
     lr: float | None = knob(
         None,
-        "Peak learning rate (adamw, adam, muon: 0.008; rmsprop: 0.002; sgd: 2; and half of it for"
-        " GRU, minGRU, minLSTM and xLSTM).",
+        "Peak learning rate (adamw, adam, muon: 0.008, more for a short budget; rmsprop: 0.002;"
+        " sgd: 2; but for muon half of it for GRU, minGRU, minLSTM and xLSTM).",
         above=0,
     )
     schedule: str = knob("linear", "How the learning rate falls to its end.", choices=SCHEDULES)
     warmup: float = knob(0.02, "Fraction of the run in which the rate rises.", low=0, high=1)
     optimizer: str | None = knob(
         None,
-        "The optimiser (default: adamw; muon for an lstm whose budget is long enough).",
+        "The optimiser (default: adamw; by budget muon for lstm, gru, mogrifier, rnn and jordan).",
         choices=OPTIMIZERS,
     )
     weight_decay: float = knob(0.0, "Weight decay of the matrices.", low=0)

@@ -9,6 +9,7 @@ import torch
 from charlm.cells import CELLS
 from charlm.config import NetworkConfig, TrainingConfig
 from charlm.network import build
+from charlm.training import optimizers
 from charlm.training.choosing import WIDTHS, Pace, active, choose, measure
 
 V = 65
@@ -37,6 +38,19 @@ def test_the_more_often_a_text_is_read_the_more_is_dropped():
     assert found == sorted(found)
     assert found[0] == 0.0
     assert found[-1] == 0.5
+
+
+def test_a_longer_run_never_has_a_higher_rate():
+    for name in optimizers.RATES:
+        rates = [optimizers.rate(name, 2.0**i) for i in range(20)]
+        assert rates == sorted(rates, reverse=True)
+        assert rates[-1] == optimizers.rate(name) == optimizers.RATES[name]
+
+
+def test_muon_is_for_stacks_of_cells_that_all_learn_with_it():
+    assert chosen(MINUTE, cell="lstm,gru").optimizer == "muon"
+    assert chosen(MINUTE, cell="lstm,mingru").optimizer == optimizers.USUAL
+    assert chosen(MINUTE, cell="lstm").tokens < 0.9 * PACE.tokens(0, MINUTE)
 
 
 def test_a_short_text_is_not_read_for_ever():
@@ -71,29 +85,38 @@ def test_a_budget_decides_and_says_so(charlm, corpus, tmp_path):
     run = tmp_path / "run"
     done = charlm("train", corpus, "-o", run, "--budget", "4s", "--seed", 1, "--device", "cpu")
     assert done.returncode == 0, done.stderr
-    assert "it reads about" in done.stderr.decode()
+    assert "it makes about" in done.stderr.decode()
     first = log_of(run)
     assert f"width {first['network']['width']}" in done.stderr.decode()
     assert first["network"]["width"] in WIDTHS
     assert first["training"]["dropout"] is not None
 
 
-@pytest.mark.parametrize(
-    ("options", "width"), [(["--budget", "4s", "--width", 24], 24), (["--steps", 1], 384)]
-)
+TOLD = ["--budget", "4s", "--width", "24", "--optimizer", "adamw", "--lr", "0.01", "--dropout", "0"]
+
+
+@pytest.mark.parametrize(("options", "width"), [(TOLD, 24), (["--steps", 1], 384)])
 def test_what_is_told_is_not_chosen(charlm, corpus, tmp_path, options, width):
     run = tmp_path / "run"
     done = charlm("train", corpus, "-o", run, *options, "--seed", 1, "--device", "cpu")
     assert done.returncode == 0, done.stderr
-    assert "it reads about" not in done.stderr.decode()
+    assert "it makes about" not in done.stderr.decode()
     assert log_of(run)["network"]["width"] == width
 
 
-def test_dropout_that_is_told_stays(charlm, corpus, tmp_path):
+@pytest.mark.parametrize(
+    ("option", "part", "value"),
+    [
+        ("width", "network", 40),
+        ("dropout", "training", 0.25),
+        ("optimizer", "training", "sgd"),
+        ("lr", "training", 0.0125),
+    ],
+)
+def test_the_rest_is_chosen_around_what_is_told(charlm, corpus, tmp_path, option, part, value):
     run = tmp_path / "run"
-    done = charlm(
-        "train", corpus, "-o", run, "--budget", "4s", "--dropout", 0.25, "--seed", 1,
-        "--device", "cpu",
-    )  # fmt: skip
+    options = ["--budget", "4s", f"--{option}", value, "--seed", 1, "--device", "cpu"]
+    done = charlm("train", corpus, "-o", run, *options)
     assert done.returncode == 0, done.stderr
-    assert log_of(run)["training"]["dropout"] == 0.25
+    assert "it makes about" in done.stderr.decode()
+    assert log_of(run)[part][option] == value

@@ -35,8 +35,8 @@ class Place:
 class Habits:
     """What the network puts around a cell when it is not told otherwise.
 
-    `lr_share` is the share of the optimiser's usual learning rate at which the cell learns well;
-    `muon` says that in a run that is long enough it learns better with Muon than with AdamW.
+    `lr_share` is the share of an optimiser's usual learning rate at which the cell learns well, but
+    for Muon; `muon` says that in the same time it learns more with that than with AdamW.
     """
 
     layers: int = 1

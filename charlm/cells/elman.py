@@ -7,7 +7,7 @@ Source: Elman 1990, "Finding structure in time"; rectified units: Le, Jaitly and
 from typing import Any, Literal
 
 from charlm import ops
-from charlm.cells.cell import Cell, Place, Shape, State, Weights
+from charlm.cells.cell import Cell, Habits, Place, Shape, State, Weights
 from charlm.cells.initial import Constant, Initialiser, Orthogonal, Uniform
 from charlm.ops import Array
 
@@ -15,6 +15,7 @@ from charlm.ops import Array
 class Elman(Cell):
     """The Elman cell; f is tanh or the rectifier. State: h (B, D)."""
 
+    habits = Habits(muon=True)
     fused = True
 
     def __init__(self, activation: Literal["tanh", "relu"]) -> None:

@@ -8,7 +8,7 @@ units also keep a share of what they held before; here they hold the last output
 
 from typing import Any
 
-from charlm.cells.cell import Cell, Place, Shape, State, Weights
+from charlm.cells.cell import Cell, Habits, Place, Shape, State, Weights
 from charlm.cells.initial import Constant, Initialiser, Orthogonal, Uniform
 from charlm.ops import Array
 
@@ -16,6 +16,7 @@ from charlm.ops import Array
 class Jordan(Cell):
     """The Jordan cell. State: y (B, D)."""
 
+    habits = Habits(muon=True)
     recurrent = ("weight_y",)
 
     def shapes(self, place: Place) -> dict[str, Shape]:

@@ -163,25 +163,28 @@ def decided(
 ) -> tuple[NetworkConfig, TrainingConfig]:
     """Both configs with nothing left open, as it will be written down for `info` and for good.
 
-    Where a budget says how long and nothing how wide, the machine is measured for a moment and the
-    width chosen (`choosing`). `tuned` is for a run that goes on from another model.
+    Where a budget says how long, the machine is measured for a moment and what is left open chosen
+    (`choosing`). `tuned` is for a run that goes on from another model.
     """
     config = with_seed(config, listener)
     if config.budget is config.steps is config.epochs is None:
         config = replace(config, budget=DEFAULT_BUDGET_S)
     tokens = corpus.size("train").tokens
-    if config.budget is not None and network.width is None and tokens:
+    updates = None
+    open_knobs = (network.width, config.optimizer, config.lr, config.dropout)
+    if config.budget is not None and None in open_knobs and tokens:
         vocabulary = corpus.tokenizer.vocabulary
         choice = choosing.for_budget(network, config, vocabulary, tokens, device, started)
         listener.say(choice.why(tokens))
         network, config = choice.fill(network, config)
+        updates = choice.updates
     if config.optimizer is None:
         config = replace(config, optimizer=optimizers.USUAL)
     if config.batch is None:
         config = replace(config, batch=optimizers.batch_of(config.optimizer))
     if config.lr is None:
         share = LR_SHARE if tuned else 1.0
-        config = replace(config, lr=share * default_lr(network, config.optimizer))
+        config = replace(config, lr=share * default_lr(network, config.optimizer, updates))
     if config.dropout is None:
         config = replace(config, dropout=default_dropout(tokens))
         if config.dropout:
@@ -198,10 +201,12 @@ def with_seed(config: TrainingConfig, listener: Listener) -> TrainingConfig:
     return replace(config, seed=seed)
 
 
-def default_lr(config: NetworkConfig, optimizer: str) -> float:
-    """The peak learning rate of an optimiser for a network of these cells."""
+def default_lr(config: NetworkConfig, optimizer: str, updates: float | None = None) -> float:
+    """The peak learning rate of an optimiser for a network of these cells and so many updates."""
     share = min(cell.habits.lr_share for cell in cells_named(config.cell))
-    return share * optimizers.RATES[optimizer]
+    # Muon's updates have one size, whatever the gradient's.
+    share = 1.0 if optimizer == "muon" else share
+    return share * optimizers.rate(optimizer, updates)
 
 
 def default_dropout(tokens: int) -> float:

@@ -1,10 +1,10 @@
-"""What a budget is best spent on: how wide a network, and how much of it is dropped.
+"""What a budget is best spent on: how wide a network, with what optimiser, how much of it dropped.
 
 A wide network learns more from each token and reads fewer of them. So the machine is measured for a
 moment, and the width taken at which READINGS tokens are read for each parameter of the layers. That
-number is a guess from few runs: on tiny Shakespeare, for the same arithmetic, 1x384 read 0.33,
-1x256 0.68 and 1x192 1.1 million characters, and the last was best (1.84, 1.72 and 1.67 nats/char,
-one seed); in the same time a narrow one reads less than that. What the command line says stays.
+number is a guess from few runs, of an lstm with Muon on the training part of tiny Shakespeare: in
+20 s widths of 160 and 192 were best, in 40 s 256, in 133 s 320 and 384 about the same, and they
+read 3 to 5. What the command line says stays.
 """
 
 import time
@@ -21,7 +21,7 @@ from charlm.training.initialise import initial_weights
 from charlm.training.streams import ContiguousStreams
 from charlm.training.trainer import Trainer
 
-READINGS = 3.0
+READINGS = 4.0
 WIDTHS = (64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 896, 1024, 1280, 1536)
 PROBES = (128, 384)  # widths
 UPDATES = 5
@@ -31,10 +31,6 @@ TRAINING_SHARE, ENDING_S = 0.92, 2.0
 DROPOUTS = ((2.5, 0.0), (6.0, 0.1), (12.0, 0.3), (float("inf"), 0.5))
 # More readings than this are taken to bring nothing, so a run ends before its budget does.
 MOST_EPOCHS = 100.0
-# Muon learns more from each update, which takes it longer: in the same time it reads this share of
-# the text. On tiny Shakespeare (lstm 1x384, 2.2 instead of 3.0 million characters, in 1,076 updates
-# of 32 rows) it ended at 1.437 nats/char instead of 1.467. Shorter runs were not compared.
-MUON_SHARE, MUON_UPDATES = 0.72, 800
 
 
 @dataclass(frozen=True)
@@ -51,12 +47,13 @@ class Pace:
 
 @dataclass(frozen=True)
 class Choice:
-    """What was chosen, the tokens that will be read with it, and the budget that takes."""
+    """What was chosen, the tokens and updates there will be with it, and the budget it takes."""
 
     width: int
     dropout: float
     optimizer: str
     tokens: float
+    updates: float
     budget_s: float
 
     def why(self, tokens: int) -> str:
@@ -64,8 +61,8 @@ class Choice:
         epochs = self.tokens / tokens
         return (
             f"width {self.width}, dropout {self.dropout:g}, {self.optimizer}: in"
-            f" {self.budget_s:.0f} s it reads about {self.tokens:,.0f} tokens here, the text"
-            f" {epochs:.2g} times"
+            f" {self.budget_s:.0f} s it makes about {self.updates:,.0f} updates here and reads"
+            f" {self.tokens:,.0f} tokens, the text {epochs:.2g} times"
         )
 
     def fill(
@@ -98,7 +95,8 @@ def measure(
     network: NetworkConfig, config: TrainingConfig, vocabulary: int, device: torch.device
 ) -> Pace:
     """The pace of networks of this kind on this machine, from a few updates of two of them."""
-    rows = config.batch or optimizers.batch_of(optimizers.USUAL)
+    rows = config.batch or optimizers.batch_of(optimizer_of(network, config))
+    # What Muon takes beside is known.
     config = replace(config, seed=0, lr=1e-4, dropout=0.1, optimizer=optimizers.USUAL, batch=rows)
     ids = np.random.default_rng(0).integers(0, vocabulary, 4 * config.batch * config.context)
     sizes, seconds = [], []
@@ -134,24 +132,29 @@ def choose(
     Law: more time never means a narrower network.
     """
     seconds = max(TRAINING_SHARE * (budget_s - other_s), 0.2 * budget_s)
+    optimizer = optimizer_of(network, config)
+    update_tokens = (config.batch or optimizers.batch_of(optimizer)) * config.context
     best = None
-    for width in WIDTHS:
+    for width in WIDTHS if network.width is None else (network.width,):
         found = build(replace(network, width=width), vocabulary)
         read = pace.tokens(active(found), seconds)
+        read *= optimizers.training_share(optimizer, width, update_tokens)
         if best is not None and read < READINGS * layers_parameters(found):
             break
         best = (width, read)
     width, read = best
-    optimizer = config.optimizer
-    if optimizer is None:
-        optimizer = optimizers.USUAL
-        rows = config.batch or optimizers.batch_of("muon")
-        updates = MUON_SHARE * read / (rows * config.context)
-        if all(cell.habits.muon for cell in cells_named(network.cell)) and updates > MUON_UPDATES:
-            optimizer, read = "muon", MUON_SHARE * read
     dropout = next(share for limit, share in DROPOUTS if read < limit * tokens)
     share = min(1.0, MOST_EPOCHS * tokens / read)
-    return Choice(width, dropout, optimizer, share * read, other_s + share * (budget_s - other_s))
+    read, budget_s = share * read, other_s + share * (budget_s - other_s)
+    return Choice(width, dropout, optimizer, read, read / update_tokens, budget_s)
+
+
+def optimizer_of(network: NetworkConfig, config: TrainingConfig) -> str:
+    """The optimiser that is asked for, or the one with which the cells learn most in a time."""
+    if config.optimizer is not None:
+        return config.optimizer
+    habits = [cell.habits for cell in cells_named(network.cell)]
+    return "muon" if all(one.muon for one in habits) else optimizers.USUAL
 
 
 def active(network: Network) -> int:
