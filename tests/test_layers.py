@@ -33,6 +33,7 @@ ROOMS = {
     "compression": {"numpy", "constriction"},
     "training": {"numpy", "torch", "safetensors"},
     "zoo": {"numpy", "torch"},
+    "library": {"numpy"},
     "cli": {"numpy", "click", "tqdm"},
 }
 OUR_PACKAGES = {
