@@ -32,6 +32,7 @@ ROOMS = {
     "novelty": {"numpy", "pydivsufsort"},
     "compression": {"numpy", "constriction"},
     "training": {"numpy", "torch", "safetensors"},
+    "inspection": {"numpy", "torch"},
     "zoo": {"numpy", "torch"},
     "library": {"numpy"},
     "cli": {"numpy", "click", "tqdm"},

@@ -30,6 +30,7 @@ COMMANDS = (
     "compress",
     "decompress",
     "info",
+    "inspect",
     "zoo",
 )
 
