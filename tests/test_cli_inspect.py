@@ -81,10 +81,10 @@ def test_memory_falls_as_more_is_seen(charlm, model):
 
 def test_gradient_tells_every_distance(charlm, model):
     found = objects(inspected(charlm, model, "--gradient", "--back", 30, "--json", stdin=TEXT * 10))
-    assert [one["symbols_back"] for one in found] == list(range(31))
+    assert [one["symbols_back"] for one in found] == list(range(1, 31))
     assert all(one["norm"] > 0 and one["untrained_norm"] > 0 for one in found)
     rows = inspected(charlm, model, "--gradient", "--back", 30, stdin=TEXT * 10).splitlines()
-    assert [int(row.split("\t")[0]) for row in rows] == [0, 1, 2, 5, 10, 20, 30]
+    assert [int(row.split("\t")[0]) for row in rows] == [1, 2, 5, 10, 20, 30]
 
 
 def test_a_long_text_is_cut_and_that_is_told(charlm, model):

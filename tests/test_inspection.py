@@ -11,7 +11,7 @@ from charlm.errors import ConfigError, DataError
 from charlm.inspection import gradient, memory, tracking
 from charlm.inspection.units import Units
 from charlm.inspection.walking import texts_of, walk
-from charlm.library.making import prepare
+from charlm.library.making import prepare, train
 from charlm.model_file import Model
 from charlm.network import build
 from charlm.sampling.engine import NumpyEngine
@@ -168,7 +168,29 @@ def test_the_gradient_is_that_of_finite_differences(tokenizer):
                 up = loss(moved, begin)
                 moved[0][part][0, unit] -= 2e-5
                 slopes.append((up - loss(moved, begin)) / 2e-5)
-        assert found[k] == pytest.approx(math.hypot(*slopes), rel=1e-4)
+        assert found[k - 1] == pytest.approx(math.hypot(*slopes), rel=1e-4)
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_the_gradient_vanishes_in_an_elman_network_and_far_less_in_an_lstm(
+    tmp_path_factory, trained
+):
+    """Of what it is one step back, fifty steps back: as the textbooks have it."""
+    folder = tmp_path_factory.mktemp("gradient")
+    words = np.random.default_rng(0).choice(["so", "the", "king", "said", "nothing"], 4000)
+    (folder / "text.txt").write_text(" ".join(words))
+    left = {}
+    for cell in ("rnn", "lstm"):
+        model = train(
+            folder / "text.txt", folder / cell, cell=cell, width=64, steps=100 if trained else 1,
+            lr=0.008 if trained else 1e-9, seed=1, device="cpu", dropout=0.0,
+        ).contents  # fmt: skip
+        ids = model.tokenizer.encode(" ".join(words[:500]))
+        norms = gradient.norms(model.network, model.weights, ids, 50)
+        left[cell] = norms[-1] / norms[0]
+    assert left["rnn"] < 1e-5
+    assert left["lstm"] > 1e3 * left["rnn"]
+    assert left["lstm"] > 1e-5
 
 
 def test_a_text_too_short_is_told(tokenizer):

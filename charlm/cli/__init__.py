@@ -31,6 +31,7 @@ COMMANDS = (
     "decompress",
     "info",
     "inspect",
+    "plot",
     "zoo",
 )
 

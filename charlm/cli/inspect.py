@@ -200,20 +200,21 @@ def _gradient(
     trained = norms(model.network, model.weights, ids, back).tolist()
     begun = initial_weights(model.network, model.training.get("seed") or 0)
     untrained = norms(model.network, begun, ids, back).tolist()
-    for k in range(back + 1) if everything else _spread(back):
+    for k in range(1, back + 1) if everything else _spread(back):
+        norm = trained[k - 1]
         yield {
             "symbols_back": k,
-            "norm": trained[k],
-            "untrained_norm": untrained[k],
+            "norm": norm,
+            "untrained_norm": untrained[k - 1],
             # From 1 down to a millionth of what it was.
-            "bar": bar(1 + math.log10(max(trained[k] / trained[0], 1e-6)) / 6),
+            "bar": bar(1 + math.log10(max(norm / trained[0], 1e-6)) / 6),
         }
 
 
 def _spread(back: int) -> list[int]:
-    """0, 1, 2, 5, 10, 20, 50, ... up to `back`."""
+    """1, 2, 5, 10, 20, 50, ... up to `back`."""
     some = [base * 10**power for power in range(5) for base in (1, 2, 5)]
-    return [0, *(k for k in some if k < back), back]
+    return [*(k for k in some if k < back), back]
 
 
 def _write(rows: Iterable[dict[str, Any]], as_json: bool) -> None:

@@ -19,10 +19,10 @@ WARMUP = 64  # symbols read before the first state that is looked at
 
 
 def norms(network: Network, weights: dict[str, Any], ids: np.ndarray, back: int) -> np.ndarray:
-    """The mean norm (back + 1,) of the gradient of the nats at t by the whole state at t - k.
+    """The mean norm (back,) of the gradient of the loss at t by the whole state at t - k, k from 1.
 
-    The state at t is the one from which the loss at t is predicted, so k = 0 comes first. `ids`
-    (T,) are one running text. Raises DataError where it is too short.
+    The loss at t is that of the prediction made by step t, and the state at t - k what step t - k
+    has handed on. `ids` (T,) are one running text. Raises DataError where it is too short.
     """
     import torch  # here because nothing else that looks into a model needs it
 
@@ -41,14 +41,12 @@ def norms(network: Network, weights: dict[str, Any], ids: np.ndarray, back: int)
     with torch.no_grad():
         for t in range(WARMUP):
             _, state = network.step(torch, w, read[:, t], state)
-    state = tuple(
-        tuple(part.requires_grad_() if part.is_floating_point() else part for part in layer)
-        for layer in state
-    )
-    states = [state]
+    states = []
     for t in range(WARMUP, length):
-        logits, state = network.step(torch, w, read[:, t], state)
+        # Parts of their own: else the gradient by a part has that by those made from it, too.
+        state = tuple(tuple(_apart(part) for part in layer) for layer in state)
         states.append(state)
+        logits, state = network.step(torch, w, read[:, t], state)
     loss = torch.nn.functional.cross_entropy(logits, read[:, length], reduction="sum")
     parts = [[part for layer in each for part in layer] for each in reversed(states)]
     parts = [[part for part in each if part.is_floating_point()] for each in parts]
@@ -61,3 +59,8 @@ def norms(network: Network, weights: dict[str, Any], ids: np.ndarray, back: int)
         squares = sum((one.flatten(1) ** 2).sum(dim=1) for one in own)
         found.append(float(squares.sqrt().mean()))
     return np.array(found)
+
+
+def _apart(part: Any) -> Any:
+    """A copy of part of a state, by which there is a gradient unless it counts something."""
+    return part.clone().requires_grad_() if part.is_floating_point() else part
