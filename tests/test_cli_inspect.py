@@ -6,6 +6,7 @@ import re
 import pytest
 
 TEXT = "the king shall have his own again.\nwhat say you to that, my lord?\n"
+ODD = TEXT.replace("king", "kiyg")
 
 
 def inspected(charlm, model, *args, stdin=TEXT):
@@ -25,18 +26,17 @@ def without_colours(text):
 def test_the_text_comes_in_colours_only_where_asked(charlm, model):
     assert inspected(charlm, model) == TEXT
     assert inspected(charlm, model, "--color", "never") == TEXT
-    coloured = inspected(charlm, model, "--color", "always")
+    coloured = inspected(charlm, model, "--color", "always", stdin=ODD)
     lines = [line.rstrip(" ") for line in without_colours(coloured).splitlines()]
-    assert lines == TEXT.splitlines()
+    assert lines == ODD.splitlines()
     assert "\x1b[30;48;5;" in coloured
 
 
 def test_a_surprise_is_redder(charlm, model):
-    odd = TEXT.replace("king", "kiqg")
-    found = inspected(charlm, model, "--color", "always", stdin=odd)
-    assert re.search("\x1b\\[30;48;5;(203|196)mq", found)
-    bits = [one["bits"] for one in objects(inspected(charlm, model, "--json", stdin=odd))]
-    assert bits[odd.index("q")] == max(bits)
+    found = inspected(charlm, model, "--color", "always", stdin=ODD)
+    assert re.search("\x1b\\[30;48;5;(203|196)my", found)
+    bits = [one["bits"] for one in objects(inspected(charlm, model, "--json", stdin=ODD))]
+    assert bits[ODD.index("y")] > 6 > max(bits[2 : ODD.index("y")])
 
 
 def test_bits_are_those_of_eval(charlm, model, tmp_path):

@@ -1,6 +1,7 @@
 """Looking into models: planted units are found, and the curves are what they are called."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from charlm.sampling.engine import NumpyEngine
 from charlm.score import token_nats
 from charlm.training.initialise import initial_weights
 
+README = Path(__file__).parents[1] / "README.md"
 TEXT = 'He said (as Ann did) "no" to Bob, and 12 went [or 7].\nThen (who knows?) Eve came.\n' * 30
 
 
@@ -175,22 +177,24 @@ def test_the_gradient_is_that_of_finite_differences(tokenizer):
 def test_the_gradient_vanishes_in_an_elman_network_and_far_less_in_an_lstm(
     tmp_path_factory, trained
 ):
-    """Of what it is one step back, fifty steps back: as the textbooks have it."""
+    """What is left of it fifty steps back, of what it is one step back.
+
+    Seen: rnn 3e-7 untrained and 1e-12 trained, lstm 1e-3 and 8e-4.
+    """
     folder = tmp_path_factory.mktemp("gradient")
-    words = np.random.default_rng(0).choice(["so", "the", "king", "said", "nothing"], 4000)
-    (folder / "text.txt").write_text(" ".join(words))
+    text = README.read_text(encoding="utf-8")
+    (folder / "text.txt").write_text(text, encoding="utf-8")
     left = {}
     for cell in ("rnn", "lstm"):
         model = train(
             folder / "text.txt", folder / cell, cell=cell, width=64, steps=100 if trained else 1,
             lr=0.008 if trained else 1e-9, seed=1, device="cpu", dropout=0.0,
         ).contents  # fmt: skip
-        ids = model.tokenizer.encode(" ".join(words[:500]))
+        ids = model.tokenizer.encode(text[:5000])
         norms = gradient.norms(model.network, model.weights, ids, 50)
         left[cell] = norms[-1] / norms[0]
     assert left["rnn"] < 1e-5
-    assert left["lstm"] > 1e3 * left["rnn"]
-    assert left["lstm"] > 1e-5
+    assert left["lstm"] > 1e-4
 
 
 def test_a_text_too_short_is_told(tokenizer):
