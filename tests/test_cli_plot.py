@@ -50,7 +50,7 @@ LOG = (report(1, 4.0), report(10, 2.0), validation(10, 4.5), report(20, 1.0), va
 @pytest.mark.parametrize(
     ("args", "train", "val"),
     [
-        ([], {"time": [0.1, 1, 2], "bits": [11.54, 5.77, 2.885]}, {"time": [1, 2]}),
+        ([], {"time": [0.1, 1, 2], "bits": [11.5416, 5.7708, 2.8854]}, {"time": [1, 2]}),
         (
             ["--x", "steps", "--y", "loss"],
             {"steps": [1, 10, 20], "loss": [4, 2, 1]},

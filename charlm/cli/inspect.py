@@ -161,7 +161,7 @@ def _coloured_text(
     if not coloured(color):
         pieces = ((text, None) for text, _ in pieces)
     for line in shaded_lines(pieces):
-        click.echo(line)
+        click.echo(line, color=True)  # click would take the colours out for a pipe
 
 
 def _units(model: "Model", ids: "np.ndarray", top: int) -> Iterator[dict[str, Any]]:

@@ -92,4 +92,5 @@ def command(
         picture.save(found, *labels, output)
     else:
         columns = shutil.get_terminal_size().columns
-        click.echo(terminal.drawn(found, *labels, columns, ROWS, colour=coloured(color)))
+        text = terminal.drawn(found, *labels, columns, ROWS, colour=coloured(color))
+        click.echo(text, color=True)  # click would take the colours out for a pipe
