@@ -6,8 +6,6 @@ Every function takes `xp`, which is the module numpy or the module torch, and is
 from functools import cache
 from typing import Any
 
-import numpy as np
-
 Array = Any  # a numpy.ndarray or a torch.Tensor
 
 
@@ -24,15 +22,15 @@ def gates(xp: Any, x: Array, begin: int, end: int) -> tuple[Array, Array, Array]
     if _is_torch(xp):
         before, within, after = x[..., :begin], x[..., begin:end], x[..., end:]
         return sigmoid(xp, before), xp.tanh(within), sigmoid(xp, after)
-    scale, shift = _sigmoid_as_tanh(x.shape[-1], begin, end, x.dtype)
+    scale, shift = _sigmoid_as_tanh(xp, x.shape[-1], begin, end, x.dtype)
     y = xp.tanh(x * scale) * scale + shift
     return y[..., :begin], y[..., begin:end], y[..., end:]
 
 
 @cache
-def _sigmoid_as_tanh(size: int, begin: int, end: int, dtype: Any) -> tuple[Array, Array]:
+def _sigmoid_as_tanh(xp: Any, size: int, begin: int, end: int, dtype: Any) -> tuple[Array, Array]:
     """What makes tanh(scale x) scale + shift the logistic function, but tanh in [begin, end)."""
-    scale, shift = np.full(size, 0.5, dtype), np.full(size, 0.5, dtype)
+    scale, shift = xp.full(size, 0.5, dtype=dtype), xp.full(size, 0.5, dtype=dtype)
     scale[begin:end], shift[begin:end] = 1.0, 0.0
     return scale, shift
 

@@ -32,12 +32,15 @@ ROOMS = {
     "novelty": {"numpy", "pydivsufsort"},
     "compression": {"numpy", "constriction"},
     "training": {"numpy", "torch", "safetensors"},
+    "inspection": {"numpy", "torch"},
+    "curves": {"numpy", "plotext", "matplotlib"},
     "zoo": {"numpy", "torch"},
+    "library": {"numpy"},
     "cli": {"numpy", "click", "tqdm"},
 }
 OUR_PACKAGES = {
     "numpy", "torch", "tokenizers", "safetensors", "click", "tqdm", "pooch", "threadpoolctl",
-    "constriction", "outlines_core", "pydivsufsort",
+    "constriction", "outlines_core", "pydivsufsort", "plotext", "matplotlib",
 }  # fmt: skip
 
 

@@ -253,5 +253,5 @@ def test_muons_update_is_about_orthogonal():
         after = torch.diagonal(U.mT @ optimizers.orthogonal(given) @ Vh.mT, dim1=1, dim2=2)
         far = before >= 0.015 * given.norm(dim=(1, 2))[:, None]
         assert far.sum() > 0.8 * far.numel()
-        assert 0.84 < after[far].min()
+        assert after[far].min() > 0.84
         assert 0 < after.min() <= after.max() < 1.16

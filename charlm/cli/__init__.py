@@ -30,6 +30,8 @@ COMMANDS = (
     "compress",
     "decompress",
     "info",
+    "inspect",
+    "plot",
     "zoo",
 )
 

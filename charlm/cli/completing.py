@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from charlm.cli.prompts import tell_strange
 from charlm.errors import DataError
 
 if TYPE_CHECKING:
-    from charlm.cli.session import Session
     from charlm.cli.writers import Writer
     from charlm.sampling.generate import Row
+    from charlm.sampling.session import Session
 
 
 def complete_lines(session: "Session", *, null: bool, echo: bool, as_json: bool) -> None:
@@ -58,4 +59,4 @@ def complete_lines(session: "Session", *, null: bool, echo: bool, as_json: bool)
             raise failed[0]
         first += len(found)
         prompts.clear()
-    session.prompts.tell()
+    tell_strange(session.prompts)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, NoReturn
 if TYPE_CHECKING:
     import numpy as np
 
-    from charlm.cli.session import Session
     from charlm.cli.writers import Writer
     from charlm.sampling.generate import Row
+    from charlm.sampling.session import Session
     from charlm.sampling.text import Sample
 
 REMEMBERED = 10_000  # ids of the text behind it, for what looks back

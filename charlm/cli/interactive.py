@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from charlm.cli.prompts import tell_strange
 from charlm.errors import DataError
 
 if TYPE_CHECKING:
-    from charlm.cli.session import Session
+    from charlm.sampling.session import Session
 
 HELP = "Type a beginning, or nothing to go on as it is; the end of input (Ctrl-D) ends it."
 QUESTION = "keep (Enter), redo (r), drop (d), quit (q)? "
@@ -36,7 +37,7 @@ def converse(session: "Session", first: str) -> None:
         except DataError as error:
             click.echo(f"charlm: {error}", err=True)
             continue
-        session.prompts.tell()
+        tell_strange(session.prompts)
         before = read(session.engine, ids, session.place)
         shown = session.prompts.shown(typed)
         answer: str | None = "r"

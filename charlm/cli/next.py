@@ -1,14 +1,12 @@
 """`charlm next`: what a model expects after a text, symbol by symbol."""
 
 import json
-import math
 from pathlib import Path
 
 import click
 
 from charlm.cli.options import PATH
 from charlm.config import UNKNOWN_POLICIES
-from charlm.errors import ConfigError
 
 
 @click.command("next", short_help="Show what a model expects next.")
@@ -59,35 +57,27 @@ def command(
     if everything and told is not click.core.ParameterSource.DEFAULT:
         raise click.UsageError("Give --top or --all, not both.")
 
-    from charlm import model_file
-    from charlm.cli.prompts import Prompts, prompt_text
+    from charlm.cli.prompts import prompt_text, tell_strange
+    from charlm.library.model import Model
     from charlm.sampling import states
-    from charlm.sampling.engine import NumpyEngine
-    from charlm.sampling.generate import read
-    from charlm.sampling.text import opening
-    from charlm.score import log_softmax
+    from charlm.sampling.prompts import Prompts
 
-    loaded = model_file.load(model)
-    if loaded.network.config.bidirectional:
-        raise ConfigError(
-            f"{model} is bidirectional: it needs the text on both sides of a symbol, and can't tell"
-            " what comes next. Fill gaps with `charlm fill`, or train without --bidirectional."
-        )
-    tokenizer = loaded.tokenizer
-    place = None if state is None else states.load(state, loaded)
-    prompts = Prompts(loaded, unknown)
-    ids = prompts.ids(prompt_text(prompt, prompt_file, prompts.errors))
-    prompts.tell()
-    ids = opening(tokenizer, loaded.records, ids) if place is None else ids
-    place = read(NumpyEngine(loaded.network, loaded.weights), ids, place)
-    nats = -log_softmax(place.logits)[0]
-    likeliest = nats.argsort(kind="stable")[: None if everything else top]
-    for rank, id in enumerate(likeliest.tolist(), 1):
-        symbol, probability = tokenizer.symbol(id), math.exp(-nats[id])
-        bits = float(nats[id]) / math.log(2)
+    loaded = Model.load(model)
+    place = None if state is None else states.load(state, loaded.contents)
+    prompts = Prompts(loaded.contents, unknown)
+    text = prompt_text(prompt, prompt_file, prompts.errors)
+    prompts.ids(text)
+    tell_strange(prompts)
+    found = loaded.next(text, state=place, unknown=unknown)
+    for rank, one in enumerate(found if everything else found[:top], 1):
         if as_json:
-            names = ("rank", "id", "symbol", "probability", "bits")
-            about = dict(zip(names, (rank, id, symbol, probability, bits), strict=True))
+            about = {
+                "rank": rank,
+                "id": one.id,
+                "symbol": one.symbol,
+                "probability": one.probability,
+                "bits": one.bits,
+            }
             click.echo(json.dumps(about, ensure_ascii=False))
         else:
-            click.echo(f"{rank}\t{symbol}\t{probability:.6f}\t{bits:.4f}")
+            click.echo(f"{rank}\t{one.symbol}\t{one.probability:.6f}\t{one.bits:.4f}")

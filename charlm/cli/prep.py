@@ -1,13 +1,12 @@
 """`charlm prep`: text in, a corpus directory out."""
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from charlm.cli.options import PATH, knob_options, take
+from charlm.cli.options import PATH, knob_options
 from charlm.config import PrepConfig
 
 # What a tokenizer that is there already has decided.
@@ -62,7 +61,7 @@ def command(
         raise click.UsageError("stdin (-) can be read only once.")
     if str(out) == "-":
         raise click.UsageError("-o names the directory to make; a corpus cannot go to stdout.")
-    config: PrepConfig = take(PrepConfig, values)
+    PrepConfig(**values)  # the knobs are checked before anything is loaded
     if tokenizer_file is not None:
         for name in DECIDED:
             if ctx.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE:
@@ -73,6 +72,7 @@ def command(
 
     from tqdm import tqdm
 
+    from charlm.library.making import prepare
     from charlm.tokenizer import Tokenizer
 
     tokenizer = None if tokenizer_file is None else Tokenizer.from_file(tokenizer_file)
@@ -86,45 +86,19 @@ def command(
         leave=False,
         dynamic_ncols=True,
     ) as bar:
-        corpus = _prepare(
+        corpus = prepare(
             sources,
             out,
-            config,
             index=index,
             tokenizer=tokenizer,
             force=force,
             say=lambda line: bar.write(line, file=sys.stderr),
-            advance=bar.update,
+            progress=bar.update,
+            **values,
         )
     _summarise(corpus)
     if as_json:
         click.echo(json.dumps(corpus.about, ensure_ascii=False))
-
-
-def _prepare(
-    sources: tuple[Path, ...],
-    out: Path,
-    config: PrepConfig,
-    *,
-    index: bool,
-    force: bool,
-    say: Callable[[str], None],
-    **settings: Any,
-) -> Any:
-    """The corpus, with or without an index: both are there, or nothing is."""
-    from charlm.atomic import whole_directory
-    from charlm.corpus import MARKER, Corpus, prepare
-
-    if not index:
-        return prepare(sources, out, config, force=force, say=say, **settings)
-
-    from charlm.novelty import build
-
-    with whole_directory(out, marker=MARKER, force=force) as directory:
-        prepare(sources, directory, config, say=say, **settings)
-        say("indexing the training text")
-        build(directory)
-    return Corpus(out)
 
 
 def _size_bytes(sources: tuple[Path, ...]) -> int | None:

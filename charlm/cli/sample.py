@@ -1,6 +1,5 @@
 """`charlm sample`: text from a model, on stdout as it is made."""
 
-import random
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,16 +7,15 @@ import click
 
 from charlm.cli.options import PATH, knob_options, take
 from charlm.config import UNKNOWN_POLICIES, SamplingConfig
-from charlm.errors import ConfigError
 
 if TYPE_CHECKING:
-    from charlm.cli.session import Session
     from charlm.cli.writers import Writer
     from charlm.model_file import Model
-    from charlm.sampling.engine import Engine
+    from charlm.sampling.session import Session
     from charlm.sampling.text import Manner
 
 FOLLOWED_CHARS_PER_S = 50.0
+ENDS = ("stops", "max_lines", "until_record", "ban", "allow", "match")
 # Of each pair only one can be asked for.
 APART = {
     "per_line": (
@@ -119,22 +117,20 @@ def command(model: Path, device: str, unknown: str, **values: Any) -> None:
         raise click.UsageError("--state and --save-state are for --device cpu.")
 
     from charlm import model_file
-    from charlm.cli.prompts import Prompts
-    from charlm.cli.session import Session
+    from charlm.sampling.engine import engine_of
+    from charlm.sampling.prompts import Prompts
+    from charlm.sampling.session import Session, check_reads_on
 
     loaded = model_file.load(model)
-    if loaded.network.config.bidirectional:
-        raise ConfigError(
-            f"{model} is bidirectional: it needs the text on both sides of a gap, and can't write"
-            " from left to right. Fill gaps with `charlm fill`, or train without --bidirectional."
-        )
+    check_reads_on(loaded, str(model))
     place = None
     if values["state"] is not None:
         from charlm.sampling import states
 
         place = states.load(values["state"], loaded)
     manner = _manner(loaded, config, values)
-    session = Session(_engine(loaded, device), loaded, manner, Prompts(loaded, unknown), place)
+    engine = engine_of(loaded.network, loaded.weights, device)
+    session = Session(engine, loaded, manner, Prompts(loaded, unknown), place)
     if values["interactive"]:
         from charlm.cli.interactive import converse
 
@@ -171,28 +167,16 @@ def _check(values: dict[str, Any], config: SamplingConfig) -> None:
 
 
 def _manner(model: "Model", config: SamplingConfig, values: dict[str, Any]) -> "Manner":
-    from charlm.sampling import processors
-    from charlm.sampling.text import DEFAULT_LENGTH, RECORD_LENGTH, Manner
+    from charlm.sampling.session import manner_of
 
-    by_line = values["until_record"] and model.records == "none"
-    by_line = by_line or (values["per_line"] and not values["null"])
-    length = config.length
-    if length is None and not values["follow"]:
-        length = DEFAULT_LENGTH if model.records == "none" and not by_line else RECORD_LENGTH
-    banned = []
-    if values["ban"] or values["allow"]:
-        banned = processors.banned_ids(model.tokenizer, values["ban"], values["allow"])
-    matcher = None
-    if values["match"] is not None:
-        from charlm.sampling.matching import Matcher
-
-        matcher = Matcher(values["match"], model.tokenizer, length, banned)
-    stops = (*values["stops"], "\n") if by_line and model.records != "line" else values["stops"]
-    seed = config.seed
-    if seed is None:
-        seed = random.SystemRandom().randrange(2**31)
-    costs = values["as_json"] or values["best"] is not None
-    return Manner(config, seed, length, stops, values["max_lines"], banned, matcher, costs)
+    return manner_of(
+        model,
+        config,
+        **{name: values[name] for name in ENDS},
+        by_line=values["per_line"] and not values["null"],
+        endless=values["follow"],
+        costs=values["as_json"] or values["best"] is not None,
+    )
 
 
 def _tell_seed(manner: "Manner") -> None:
@@ -201,18 +185,10 @@ def _tell_seed(manner: "Manner") -> None:
         click.echo(f"seed {manner.seed}", err=True)
 
 
-def _engine(model: "Model", device: str) -> "Engine":
-    from charlm.sampling.engine import NumpyEngine, TorchEngine
-
-    if device == "cpu":
-        return NumpyEngine(model.network, model.weights)
-    return TorchEngine(model.network, model.weights, device)
-
-
 def _write_samples(session: "Session", values: dict[str, Any]) -> None:
     """One beginning, and what follows it, once or more often."""
     from charlm.cli import writers
-    from charlm.cli.prompts import prompt_text
+    from charlm.cli.prompts import prompt_text, tell_strange
     from charlm.sampling import states
     from charlm.sampling.generate import read
     from charlm.sampling.text import sample_texts
@@ -220,7 +196,7 @@ def _write_samples(session: "Session", values: dict[str, Any]) -> None:
     model, manner = session.model, session.manner
     text = prompt_text(values["prompt"], values["prompt_file"], session.prompts.errors)
     ids = session.opening(text)
-    session.prompts.tell()
+    tell_strange(session.prompts)
     tell = None
     if values["novel"] is not None:
         from charlm.novelty import Index

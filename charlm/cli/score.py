@@ -4,7 +4,6 @@ import functools
 import heapq
 import json
 import math
-import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from charlm.cli.options import PATH, knob_options, take
-from charlm.cli.shading import one_line, pieces_of, shaded
+from charlm.cli.shading import coloured, one_line, pieces_of, shaded
 from charlm.config import UNKNOWN_POLICIES, AdaptationConfig
 from charlm.errors import ConfigError, DataError
 
@@ -142,7 +141,7 @@ def command(
     scorer = Scorer(loaded, unknown, config, favourites=each)
     if each:
         show = _symbols(tokenizer, as_json)
-    elif _coloured(color):
+    elif coloured(color):
         show = _shades(tokenizer, scorer.end, skip=unknown == "skip")
     elif text_only or color:
         show = _texts("\0" if null else "\n")
@@ -251,12 +250,6 @@ def _texts(separator: str) -> Show:
         return before + record.text + record.end
 
     return show
-
-
-def _coloured(color: str | None) -> bool:
-    if color != "auto":
-        return color == "always"
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
 def _shades(tokenizer: "Tokenizer", end: int | None, *, skip: bool) -> Show:

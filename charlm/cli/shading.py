@@ -1,9 +1,11 @@
 """Text for lists and for terminals: one record is one line, and surprise has a colour."""
 
 import itertools
+import os
 import re
+import sys
 from bisect import bisect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,6 +22,12 @@ _NAMED = {"\t": r"\t", "\n": r"\n", "\r": r"\r", "\\": r"\\"}
 # Backgrounds of the 256 colours from pale to deep red, and the bits from which on each is used.
 _LEVELS_BITS = (2.0, 4.0, 6.0, 8.0, 12.0)
 _BACKGROUNDS = (None, 224, 217, 210, 203, 196)
+# From deep blue over none to deep red, for what has a low and a high end.
+_BOTH_WAYS = (27, 69, 111, 153, None, 224, 217, 210, 203)
+_BAR = 40  # columns
+
+
+Run = tuple[str, int | None]  # text, and its background
 
 
 def one_line(text: str) -> str:
@@ -33,22 +41,60 @@ def shaded(text: str, pieces: list[tuple[str, float]], end_bits: float) -> str:
     `pieces` are (text, bits) in the order in which they stand in `text`; what is in none has no
     background. The end shows as a space where it is a surprise.
     """
-    runs: list[tuple[int | None, str]] = []
+    runs: list[Run] = []
     at = 0
     for piece, bits in pieces:
         found = text.find(piece, at)
         if found < 0:
             continue
-        runs += [(None, text[at:found]), (_background(bits), piece)]
+        runs += [(text[at:found], None), (piece, surprise(bits))]
         at = found + len(piece)
-    runs.append((None, text[at:]))
-    if (background := _background(end_bits)) is not None:
-        runs.append((background, " "))
-    parts = []
-    for background, group in itertools.groupby(runs, key=lambda run: run[0]):
-        part = _FOR_TERMINALS.sub(_escape, "".join(piece for _, piece in group))
-        parts.append(part if background is None else f"\x1b[30;48;5;{background}m{part}\x1b[0m")
-    return "".join(parts)
+    runs.append((text[at:], None))
+    if (background := surprise(end_bits)) is not None:
+        runs.append((" ", background))
+    return _painted(runs)
+
+
+def shaded_lines(runs: Iterable[Run]) -> Iterator[str]:
+    """The lines of a text that comes in runs; of a newline's background a space is seen."""
+    line: list[Run] = []
+    for text, background in runs:
+        *whole, rest = text.split("\n")
+        for part in whole:
+            yield _painted([*line, (part, background), (" " if background else "", background)])
+            line = []
+        line.append((rest, background))
+    if any(text for text, _ in line):
+        yield _painted(line)
+
+
+def surprise(bits: float) -> int | None:
+    """The background that tells so many bits."""
+    return _BACKGROUNDS[bisect(_LEVELS_BITS, bits)]
+
+
+def within(values: list[float]) -> Callable[[float], int | None]:
+    """The backgrounds of values from blue, the lowest of `values`, to red, the highest."""
+    low, high = min(values, default=0.0), max(values, default=0.0)
+    steps = len(_BOTH_WAYS)
+
+    def background(value: float) -> int | None:
+        share = (value - low) / (high - low) if high > low else 0.5
+        return _BOTH_WAYS[min(int(share * steps), steps - 1)]
+
+    return background
+
+
+def coloured(color: str | None) -> bool:
+    """Whether --color asks for colours on this stdout: "auto" does on a terminal."""
+    if color != "auto":
+        return color == "always"
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+
+def bar(share: float) -> str:
+    """A bar as long as that share of 1."""
+    return "█" * round(_BAR * min(max(share, 0.0), 1.0))
 
 
 def pieces_of(
@@ -69,8 +115,13 @@ def _pieces(
             owed = 0.0
 
 
-def _background(bits: float) -> int | None:
-    return _BACKGROUNDS[bisect(_LEVELS_BITS, bits)]
+def _painted(runs: list[Run]) -> str:
+    parts = []
+    for background, group in itertools.groupby(runs, key=lambda run: run[1]):
+        part = _FOR_TERMINALS.sub(_escape, "".join(piece for piece, _ in group))
+        painted = background is not None and part
+        parts.append(f"\x1b[30;48;5;{background}m{part}\x1b[0m" if painted else part)
+    return "".join(parts)
 
 
 def _escape(match: re.Match[str]) -> str:

@@ -4,7 +4,6 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,13 +12,12 @@ import click
 
 from charlm.cells import CELLS
 from charlm.cli.options import PATH, CellNames, knob_options, take
-from charlm.config import NetworkConfig, PrepConfig, TrainingConfig
-from charlm.errors import DataError
+from charlm.config import NetworkConfig, TrainingConfig
+from charlm.errors import ConfigError, DataError
 from charlm.knobs import Knobs
 from charlm.presets import PRESETS, fill
 
 if TYPE_CHECKING:
-    from charlm.corpus import Corpus
     from charlm.model_file import Model
     from charlm.training.standing import Outcome
 
@@ -103,7 +101,7 @@ def command(
             raise click.UsageError("--preset names a network, and --init takes the model's own.")
         found = fill(values, preset, _given(ctx, NetworkConfig, TrainingConfig))
         click.echo(f"preset {preset}: {' '.join(map(_option, found.items()))}", err=True)
-    model = None if init is None else _model(ctx, init, out, values)
+    model = None if init is None else _model(init, out, ctx, values)
     network = take(NetworkConfig, values) if model is None else model.network.config
     training = take(TrainingConfig, values)
 
@@ -122,7 +120,7 @@ def command(
                 run = begin.resume(out, corpus, changes, listener, STARTED)
         else:
             directory.check_directory(out, force=force)
-            prepared = _corpus(corpus, out, model, progress.say)
+            prepared = directory.corpus_for(corpus, out, model, progress.say)
             parts = (prepared, out, network, training)
             origin = model and Origin(init, model)
             several = count is not None
@@ -188,37 +186,11 @@ def _changes(ctx: click.Context, values: dict[str, Any]) -> dict[str, Any]:
     return {name: values[name] for name in given}
 
 
-def _model(ctx: click.Context, init: Path, out: Path, values: dict[str, Any]) -> "Model":
+def _model(init: Path, out: Path, ctx: click.Context, values: dict[str, Any]) -> "Model":
     """The model to begin from, which nothing on the command line contradicts."""
-    from charlm import model_file
+    from charlm.library.making import model_to_tune
 
-    model = model_file.load(init)
-    for name in sorted(_given(ctx, NetworkConfig)):
-        theirs = getattr(model.network.config, name)
-        if values[name] != theirs:
-            raise click.UsageError(
-                f"--{name.replace('_', '-')} is {theirs} in {init}, and stays so; leave it out."
-            )
-    if out.resolve() in model_file.find(init).resolve().parents:
-        raise click.UsageError(f"{init} is to be kept; give the new run another name with -o.")
-    return model
-
-
-def _corpus(path: Path, out: Path, model: "Model | None", say: Callable[[str], None]) -> "Corpus":
-    """The corpus in `path`, or one made of the text there; in the ids of `model`, if there is one.
-
-    One that has to be made becomes a part of the run `out`.
-    """
-    from charlm.corpus import Corpus, prepare
-    from charlm.training.directory import OWN_CORPUS
-    from charlm.training.fine_tuning import fitted
-
-    own = out / OWN_CORPUS
-    if path.is_dir():
-        corpus = Corpus(path)
-        return corpus if model is None else fitted(corpus, model, own, say)
-    say(f"{'stdin' if str(path) == '-' else path} is text: preparing it into {own}")
-    if model is None:
-        return prepare([path], own, PrepConfig(), force=True, say=say)
-    config = PrepConfig(records=model.records)
-    return prepare([path], own, config, tokenizer=model.tokenizer, grow=True, force=True, say=say)
+    try:
+        return model_to_tune(init, out, {name: values[name] for name in _given(ctx, NetworkConfig)})
+    except ConfigError as error:
+        raise click.UsageError(str(error)) from error

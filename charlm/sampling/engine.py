@@ -165,6 +165,13 @@ class TorchEngine:
         return _each(self._torch.cat, states)
 
 
+def engine_of(network: Network, weights: dict[str, np.ndarray], device: str = "cpu") -> Engine:
+    """The engine that steps this network on `device`. Raises ConfigError for one not there."""
+    if device == "cpu":
+        return NumpyEngine(network, weights)
+    return TorchEngine(network, weights, device)
+
+
 def take_rows(state: State, rows: np.ndarray | list[int]) -> State:
     """The state of those rows, in that order; a row may be taken many times."""
     return tuple(tuple(part[rows] for part in layer) for layer in state)

@@ -6,7 +6,7 @@ alone, not on the rows beside it: see steady.py.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -88,6 +88,18 @@ def generate(
 
     Every id drawn goes to `listen`, which says whether its row goes on; then `ended(row)`.
     """
+    for _ in generating(engine, rows, drawing, listen, ended):
+        pass
+
+
+def generating(
+    engine: Engine,
+    rows: Iterable[Row],
+    drawing: Drawing,
+    listen: Listen,
+    ended: Callable[[Row], None],
+) -> Iterator[None]:
+    """What `generate` does, with a pause after every step of all rows."""
     waiting = iter(rows)
     batch = _Batch(engine, drawing)
     while True:
@@ -96,6 +108,7 @@ def generate(
         if not batch.rows:
             return
         batch.advance(listen, ended)
+        yield
 
 
 class _Alive:

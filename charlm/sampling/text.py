@@ -1,6 +1,6 @@
 """Samples as text: rows in, characters out as soon as they are certain."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -11,7 +11,7 @@ import numpy as np
 from charlm.config import SamplingConfig
 from charlm.sampling import processors
 from charlm.sampling.engine import Engine
-from charlm.sampling.generate import Drawing, Row, generate
+from charlm.sampling.generate import Drawing, Row, generating
 from charlm.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -150,6 +150,21 @@ def sample_texts(
     is emitted as it is made, what is drawn beside it is kept until its turn; then `ended(row,
     sample)`. `seen(row, id, logits)` gets every id as it is drawn, with the model's logits (V,).
     """
+    for _ in sampling_texts(engine, tokenizer, rows, manner, emit=emit, ended=ended, seen=seen):
+        pass
+
+
+def sampling_texts(
+    engine: Engine,
+    tokenizer: Tokenizer,
+    rows: Iterable[Row],
+    manner: Manner,
+    *,
+    emit: Callable[[Row, str], None],
+    ended: Callable[[Row, Sample], None],
+    seen: Callable[[Row, int, np.ndarray], None] | None = None,
+) -> Iterator[None]:
+    """What `sample_texts` does, with a pause after every step of all rows."""
     rows = iter(rows)
     drawing = manner.drawing(tokenizer)
     while window := list(islice(rows, WINDOW)):
@@ -169,7 +184,7 @@ def sample_texts(
                 turns.sample(row).end("length")
                 turns.over(row)
         else:
-            generate(engine, window, drawing, listen, turns.over)
+            yield from generating(engine, window, drawing, listen, turns.over)
 
 
 class _InTurn:

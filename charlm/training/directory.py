@@ -5,11 +5,16 @@ A run of several seeds has `seeds.json`, the seeds, and a whole run in `seed-N` 
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from charlm import atomic, model_file
+from charlm.config import PrepConfig
+from charlm.corpus import Corpus, prepare
 from charlm.errors import DataError
+from charlm.model_file import Model
 from charlm.training import checkpoint
+from charlm.training.fine_tuning import fitted
 from charlm.training.run import LOG_NAME
 
 OWN_CORPUS = "corpus"  # where a run keeps the corpus that was prepared for it alone
@@ -19,6 +24,22 @@ SEEDS_NAME = "seeds.json"
 def check_directory(out: Path, *, force: bool) -> None:
     """Raises DataError unless a run may be made in `out`; see `atomic.refuse_existing`."""
     atomic.refuse_existing(out, markers=(LOG_NAME, OWN_CORPUS, SEEDS_NAME), force=force)
+
+
+def corpus_for(path: Path, out: Path, model: Model | None, say: Callable[[str], None]) -> Corpus:
+    """The corpus in `path`, or one made of the text there; in the ids of `model`, if there is one.
+
+    One that has to be made becomes a part of the run `out`.
+    """
+    own = out / OWN_CORPUS
+    if path.is_dir():
+        corpus = Corpus(path)
+        return corpus if model is None else fitted(corpus, model, own, say)
+    say(f"{'stdin' if str(path) == '-' else path} is text: preparing it into {own}")
+    if model is None:
+        return prepare([path], own, PrepConfig(), force=True, say=say)
+    config = PrepConfig(records=model.records)
+    return prepare([path], own, config, tokenizer=model.tokenizer, grow=True, force=True, say=say)
 
 
 def clear(out: Path, keep: tuple[Path, ...] = ()) -> None:

@@ -1,0 +1,230 @@
+"""`charlm inspect`: what a model makes of a text, and how it remembers and learns."""
+
+import json
+import math
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from charlm.cli.options import PATH
+from charlm.cli.shading import bar, coloured, shaded_lines, surprise, within
+from charlm.config import UNKNOWN_POLICIES
+from charlm.errors import ConfigError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from charlm.model_file import Model
+
+READ_AT_MOST = 20_000  # symbols, unless told
+BACK = 100
+WAYS = ("unit", "units", "memory", "gradient")
+
+
+@click.command("inspect", short_help="Look into a model.")
+@click.argument("model", type=PATH)
+@click.argument("text", type=PATH, required=False)
+@click.option("--unit", metavar="NAME", help="Colour by the activation of one unit, such as 0.h.7.")
+@click.option("--units", is_flag=True, help="The units that best track something in the text.")
+@click.option("--memory", is_flag=True, help="The loss by how much the model may see.")
+@click.option(
+    "--gradient", is_flag=True, help="The gradient by how far back it flows; needs torch."
+)
+@click.option(
+    "--top",
+    type=click.IntRange(1),
+    metavar="N",
+    help="So many units of --units for each thing (default: 1).",
+)
+@click.option(
+    "--back",
+    type=click.IntRange(1, 10_000),
+    metavar="N",
+    help=f"How many symbols back --memory and --gradient look (default: {BACK}).",
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(1),
+    default=READ_AT_MOST,
+    show_default=True,
+    metavar="N",
+    help="Read the first N symbols of the text only.",
+)
+@click.option(
+    "--unknown",
+    type=click.Choice(UNKNOWN_POLICIES),
+    default="skip",
+    show_default=True,
+    help="What to do with characters that the model does not know.",
+)
+@click.option(
+    "--color",
+    type=click.Choice(["auto", "always", "never"]),
+    default="auto",
+    show_default=True,
+    help="Whether text is coloured; auto: on a terminal.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object for each line of figures.")
+def command(
+    model: Path,
+    text: Path | None,
+    limit: int,
+    unknown: str,
+    color: str,
+    as_json: bool,
+    **way: Any,
+) -> None:
+    """Look into MODEL, a run directory or a model file, as it reads the file TEXT (or stdin).
+
+    Without an option the text comes in colours, the redder the more of a surprise a symbol was.
+    --unit has it redder where a unit is high and bluer where it is low, after each symbol. A unit
+    is a number in the network's state; its name is its block, its array and its place there.
+
+    --units tells, for each thing that a text shows at every place, which unit goes with it: the
+    thing, the unit, and their correlation, on the half of the text that the unit was not chosen by.
+
+    --memory predicts the same symbols from 0, 1, 2, 4, ... symbols before them and no more: symbols
+    seen, and bits per symbol. --gradient has the norm of the gradient of the loss at a place with
+    respect to the state so many symbols before it: symbols back, the norm, and that of the network
+    before it was trained. Columns have tabs between them.
+
+    \b
+    charlm inspect run draft.txt
+    charlm inspect run book.txt --color always | less -R
+    charlm inspect run book.txt --units
+    charlm inspect run draft.txt --unit 0.h.7
+    charlm inspect run book.txt --memory --back 32
+    charlm inspect run book.txt --gradient --back 50 --json
+    """
+    ways = [name for name in WAYS if way[name]]
+    if len(ways) > 1:
+        raise click.UsageError(f"Give --{ways[0]} or --{ways[1]}, not both.")
+    if way["top"] is not None and not way["units"]:
+        raise click.UsageError("--top is for --units.")
+    if way["back"] is not None and not (way["memory"] or way["gradient"]):
+        raise click.UsageError("--back is for --memory and --gradient.")
+    if text is None and sys.stdin.isatty():
+        raise click.UsageError("Name a TEXT, or pipe text into charlm inspect.")
+
+    from charlm import model_file
+    from charlm.measuring import evaluation
+    from charlm.sampling.session import check_reads_on
+
+    loaded = model_file.load(model)
+    check_reads_on(loaded, str(model))
+    if (way["memory"] or way["gradient"]) and loaded.records != "none":
+        raise ConfigError(
+            f"{model} was trained on records, and --memory and --gradient look back over one"
+            " running text; leave them out."
+        )
+    ids = evaluation.of_file(loaded, text or Path("-"), unknown).ids
+    if len(ids) > limit:
+        click.echo(f"the first {limit:,} of {len(ids):,} symbols (--limit)", err=True)
+        ids = ids[:limit]
+    back = way["back"] or BACK
+    if way["units"]:
+        rows = _units(loaded, ids, way["top"] or 1)
+    elif way["memory"]:
+        rows = _memory(loaded, ids, back)
+    elif way["gradient"]:
+        rows = _gradient(loaded, ids, back, everything=as_json)
+    else:
+        _coloured_text(loaded, ids, way["unit"], color, as_json)
+        return
+    _write(rows, as_json)
+
+
+def _coloured_text(
+    model: "Model", ids: "np.ndarray", unit: str | None, color: str, as_json: bool
+) -> None:
+    """The text with a figure for each symbol: its bits, or a unit's value after it."""
+    from charlm.inspection.units import Units
+    from charlm.inspection.walking import texts_of, walk
+
+    units = Units(model.network)
+    number = None if unit is None else units.number(unit)
+    name = "bits" if unit is None else "value"
+    values = [
+        nats / math.log(2) if number is None else float(units.values(state)[number])
+        for nats, state in walk(model, ids)
+    ]
+    if as_json:
+        symbols = map(model.tokenizer.symbol, ids.tolist())
+        pairs = zip(symbols, values, strict=True)
+        _write(({"symbol": symbol, name: value} for symbol, value in pairs), as_json)
+        return
+    background = surprise if number is None else within(values)
+    pieces = zip(texts_of(model, ids), map(background, values), strict=True)
+    if not coloured(color):
+        pieces = ((text, None) for text, _ in pieces)
+    for line in shaded_lines(pieces):
+        click.echo(line, color=True)  # click would take the colours out for a pipe
+
+
+def _units(model: "Model", ids: "np.ndarray", top: int) -> Iterator[dict[str, Any]]:
+    from charlm.inspection.tracking import best
+    from charlm.inspection.units import Units
+    from charlm.inspection.walking import texts_of, walk
+
+    units = Units(model.network)
+    values = (units.values(state) for _, state in walk(model, ids))
+    for found in best(texts_of(model, ids), values, top):
+        unit, correlation = units.name(found.unit), found.correlation
+        yield {"tracks": found.track, "unit": unit, "correlation": correlation}
+
+
+def _memory(model: "Model", ids: "np.ndarray", back: int) -> Iterator[dict[str, Any]]:
+    from charlm.inspection.memory import CLOSE, by_context, effective
+    from charlm.sampling.engine import NumpyEngine
+
+    curve = by_context(NumpyEngine(model.network, model.weights), ids, back)
+    highest = max(seen.nats for seen in curve)
+    for seen in curve:
+        yield {
+            "symbols_seen": seen.symbols,
+            "bits_per_symbol": seen.nats / math.log(2),
+            "bar": bar(seen.nats / highest),
+        }
+    click.echo(f"within {CLOSE:.0%} of the best with {effective(curve):,} symbols", err=True)
+
+
+def _gradient(
+    model: "Model", ids: "np.ndarray", back: int, *, everything: bool
+) -> Iterator[dict[str, Any]]:
+    from charlm.inspection.gradient import norms
+    from charlm.training.initialise import initial_weights
+
+    trained = norms(model.network, model.weights, ids, back).tolist()
+    begun = initial_weights(model.network, model.training.get("seed") or 0)
+    untrained = norms(model.network, begun, ids, back).tolist()
+    for k in range(1, back + 1) if everything else _spread(back):
+        norm = trained[k - 1]
+        yield {
+            "symbols_back": k,
+            "norm": norm,
+            "untrained_norm": untrained[k - 1],
+            # From 1 down to a millionth of what it was.
+            "bar": bar(1 + math.log10(max(norm / trained[0], 1e-6)) / 6),
+        }
+
+
+def _spread(back: int) -> list[int]:
+    """1, 2, 5, 10, 20, 50, ... up to `back`."""
+    some = [base * 10**power for power in range(5) for base in (1, 2, 5)]
+    return [*(k for k in some if k < back), back]
+
+
+def _write(rows: Iterable[dict[str, Any]], as_json: bool) -> None:
+    for row in rows:
+        if as_json:
+            row.pop("bar", None)
+            click.echo(json.dumps(row, ensure_ascii=False))
+        else:
+            click.echo("\t".join(map(_word, row.values())))
+
+
+def _word(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,54 @@
+"""A model's effective memory: how well it predicts from no more than the last k symbols.
+
+The same symbols are predicted with every k, each from a cold start k symbols before it, so that the
+figures differ by what the model could see and by nothing else.
+
+Source: Khandelwal et al. 2018 (arXiv:1805.04623), "Sharp Nearby, Fuzzy Far Away", sec. 4.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from charlm.errors import DataError
+from charlm.sampling.engine import Engine
+from charlm.score import nats_of
+
+ROWS = 512  # symbols that are predicted, evenly spaced over the text
+CLOSE = 0.01  # of the loss: what lies farther back is worth less than this
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The mean nats per symbol where the model sees no more than the last `symbols`."""
+
+    symbols: int
+    nats: float
+
+
+def by_context(engine: Engine, ids: np.ndarray, back: int) -> list[Seen]:
+    """The loss with 0, 1, 2, 4, ... and `back` symbols to see, of one running text of ids (T,).
+
+    Raises DataError for a text of fewer than 2 * back symbols.
+    """
+    if len(ids) < 2 * back:
+        raise DataError(
+            f"the text has {len(ids):,} symbols, and seeing {back:,} takes {2 * back:,}; give a"
+            " longer text, or a lower --back."
+        )
+    targets = np.unique(np.linspace(back, len(ids) - 1, ROWS).astype(int))
+    steps = [0, *(1 << i for i in range(back.bit_length()) if 1 << i < back), back]
+    found = []
+    for symbols in steps:
+        state = engine.initial_state(len(targets))
+        logits, state = engine.step(np.full(len(targets), engine.start), state)
+        for before in range(symbols, 0, -1):
+            logits, state = engine.step(ids[targets - before].astype(np.int64), state)
+        found.append(Seen(symbols, float(nats_of(logits, ids[targets].astype(np.int64)).mean())))
+    return found
+
+
+def effective(curve: list[Seen]) -> int:
+    """The fewest symbols with which the loss is within CLOSE of that with the most."""
+    most = curve[-1].nats
+    return next(seen.symbols for seen in curve if seen.nats <= most * (1 + CLOSE))

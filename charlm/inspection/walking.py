@@ -1,0 +1,34 @@
+"""A text read symbol by symbol, with what the model made of each."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from charlm.model_file import Model
+from charlm.sampling.engine import NumpyEngine, State
+from charlm.sampling.generate import read
+from charlm.score import nats_of
+
+
+def walk(model: Model, ids: np.ndarray) -> Iterator[tuple[float, State]]:
+    """For each of ids (T,) its nats given those before it, and the state of one row after it.
+
+    A model of records begins anew after each boundary. Law: the nats are those of `charlm eval`.
+    """
+    engine = NumpyEngine(model.network, model.weights)
+    boundary = None if model.records == "none" else model.tokenizer.boundary
+    at = begun = read(engine, [])
+    for id in ids.tolist():
+        nats = float(nats_of(at.logits, np.array([id]))[0])
+        at = read(engine, [id], at)
+        yield nats, at.state
+        if id == boundary:
+            at = begun
+
+
+def texts_of(model: Model, ids: np.ndarray) -> list[str]:
+    """The text that each of ids (T,) adds, "" where a character is not whole; a newline for the
+    end of a record."""
+    tokenizer = model.tokenizer
+    feed = tokenizer.decoder("surrogateescape").feed
+    return ["\n" if id == tokenizer.boundary else feed(id) for id in ids.tolist()]

@@ -1,0 +1,90 @@
+"""What every way of sampling begins with: a model on its engine, and how it is to draw."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from charlm.config import SamplingConfig
+from charlm.errors import ConfigError
+from charlm.model_file import Model
+from charlm.sampling import processors
+from charlm.sampling.engine import Engine
+from charlm.sampling.generate import Place, Row
+from charlm.sampling.prompts import Prompts
+from charlm.sampling.text import DEFAULT_LENGTH, RECORD_LENGTH, Manner, opening
+
+
+@dataclass(frozen=True)
+class Session:
+    """A model on its engine, how it is to draw, and the place from which it goes on, if any."""
+
+    engine: Engine
+    model: Model
+    manner: Manner
+    prompts: Prompts
+    place: Place | None
+
+    def opening(self, text: str) -> list[int]:
+        """The ids read before the first draw, of a prompt that may be empty."""
+        ids = self.prompts.ids(text)
+        if self.place is None:
+            ids = opening(self.model.tokenizer, self.model.records, ids)
+        return ids.tolist()
+
+    def row(self, k: int, ids: list[int], place: Place | None) -> Row:
+        """Row k, to be drawn at `place`, where ids have been read already; without one they will.
+
+        Without a place ids are read from where the session begins.
+        """
+        row = Row(k, ids, self.place) if place is None else Row(k, place=place)
+        row.history.prompt = ids  # one list for all rows: nobody changes it
+        return row
+
+
+def check_reads_on(model: Model, name: str) -> None:
+    """Raises ConfigError, which calls the model `name`, for one that can't go on with a text."""
+    if model.network.config.bidirectional:
+        raise ConfigError(
+            f"{name} is bidirectional: it needs the text on both sides of a gap, and can't go on"
+            " from left to right. Fill gaps with `charlm fill`, or train without --bidirectional."
+        )
+
+
+def manner_of(
+    model: Model,
+    config: SamplingConfig,
+    *,
+    stops: Sequence[str] = (),
+    max_lines: int | None = None,
+    until_record: bool = False,
+    by_line: bool = False,
+    ban: Sequence[str] = (),
+    allow: Sequence[str] = (),
+    match: str | None = None,
+    endless: bool = False,
+    costs: bool = False,
+) -> Manner:
+    """How samples of `model` are drawn, with what was left open as suits the model.
+
+    A sample ends before one of the texts `stops`, after `max_lines`, with its record
+    (`until_record`; without records its line, as always if `by_line`), or where the whole of it
+    matches the expression `match`; after config.length characters in any case, unless that is None
+    and it is `endless`. Characters or words in `ban`, and if `allow` has any those not in it, are
+    never drawn. A seed that was not given is chosen. `costs` is the Manner's.
+    """
+    by_line = by_line or (until_record and model.records == "none")
+    length = config.length
+    if length is None and not endless:
+        length = DEFAULT_LENGTH if model.records == "none" and not by_line else RECORD_LENGTH
+    banned = processors.banned_ids(model.tokenizer, ban, allow) if ban or allow else []
+    matcher = None
+    if match is not None:
+        from charlm.sampling.matching import Matcher  # which takes a while to load
+
+        matcher = Matcher(match, model.tokenizer, length, banned)
+    if by_line and model.records != "line":
+        stops = (*stops, "\n")
+    seed = config.seed
+    if seed is None:
+        seed = random.SystemRandom().randrange(2**31)
+    return Manner(config, seed, length, tuple(stops), max_lines, banned, matcher, costs)
