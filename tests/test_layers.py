@@ -14,6 +14,7 @@ PACKAGE = ROOT / "charlm"
 ROOMS = {
     "errors": set(),
     "atomic": set(),
+    "untrusted": set(),
     "knobs": set(),
     "config": set(),
     "presets": set(),

@@ -1,14 +1,19 @@
 """What lies in a run directory beside what a run itself writes: its own corpus, several seeds.
 
-A run of several seeds has `seeds.json`, the seeds, and a whole run in `seed-N` for each.
+A run of several seeds has `seeds.json`, the seeds, and a whole run in `seed-N` for each. One
+process at a time trains in a directory.
 """
 
+import fcntl
 import json
+import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from charlm import atomic, model_file
-from charlm.errors import DataError
+from charlm.errors import DataError, TrainingError
 from charlm.training import checkpoint
 from charlm.training.run import LOG_NAME
 
@@ -19,6 +24,33 @@ SEEDS_NAME = "seeds.json"
 def check_directory(out: Path, *, force: bool) -> None:
     """Raises DataError unless a run may be made in `out`; see `atomic.refuse_existing`."""
     atomic.refuse_existing(out, markers=(LOG_NAME, OWN_CORPUS, SEEDS_NAME), force=force)
+
+
+@contextmanager
+def held(out: Path) -> Iterator[None]:
+    """Keeps other processes from training in `out`; a new directory that stays empty is removed.
+
+    Raises TrainingError where another one is at it.
+    """
+    new = not out.exists()
+    out.mkdir(parents=True, exist_ok=True)
+    handle = os.open(out, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise TrainingError(
+                f"another process is training in {out}; wait for it, or choose another name."
+            ) from None
+        except OSError:
+            pass  # a file system that has no locks
+        atomic.clear_away(out, (checkpoint.LAST_NAME, model_file.MODEL_NAME, SEEDS_NAME))
+        yield
+    finally:
+        os.close(handle)
+        if new:
+            with suppress(OSError):
+                out.rmdir()
 
 
 def clear(out: Path, keep: tuple[Path, ...] = ()) -> None:
