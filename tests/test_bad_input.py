@@ -7,13 +7,21 @@ import sys
 
 import pytest
 
+from charlm import model_file
+from charlm.config import NetworkConfig, PrepConfig
+from charlm.corpus import prepare
+from charlm.model_file import Model
+from charlm.network import build
+from charlm.training.initialise import initial_weights
+
 # Runs each command line it is told of in a process of its own, forked from one in which all that
 # is slow to load is loaded.
 SERVER = """
-import json, os, signal, sys, time
+import gc, json, os, signal, sys, time, traceback
 import charlm.cli, charlm.training.begin, charlm.measuring.evaluation, charlm.compression
 import torch
 torch.set_num_threads(1)
+gc.freeze()
 for line in sys.stdin:
     case = json.loads(line)
     child = os.fork()
@@ -29,9 +37,15 @@ for line in sys.stdin:
             open(number, mode, closefd=False) if case["streams"][number][0] else None
             for number, mode in enumerate("rww")
         )
-        sys.argv[1:] = case["args"]
-        import runpy
-        runpy.run_module("charlm", run_name="__main__", alter_sys=True)
+        code = 70
+        try:
+            code = charlm.cli.main(case["args"])
+            for stream in filter(None, (sys.stdout, sys.stderr)):
+                stream.flush()
+        except BaseException:
+            traceback.print_exc()
+            sys.stderr.flush()
+        os._exit(code)
     until = time.monotonic() + case["timeout_s"]
     while not (found := os.waitpid(child, os.WNOHANG))[0]:
         if time.monotonic() > until:
@@ -42,12 +56,18 @@ for line in sys.stdin:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory, corpus, model, both_sides_model):
-    """A folder with all that the table names."""
+def place(tmp_path_factory):
+    """A folder with all that the table names; its models have learned nothing."""
     folder = tmp_path_factory.mktemp("bad")
-    names = {"CORPUS": corpus, "MODEL": model, "BOTH": both_sides_model}
-    for name, path in names.items():
-        (folder / name).symlink_to(path)
+    (folder / "text").write_text("the king shall have his own again.\n" * 30)
+    corpus = prepare([folder / "text"], folder / "CORPUS", PrepConfig())
+    for name in ("MODEL", "BOTH"):
+        config = NetworkConfig(width=8, cell="gru", bidirectional=name == "BOTH")
+        network = build(config, corpus.tokenizer.vocabulary)
+        weights = {key: weight.numpy() for key, weight in initial_weights(network, 1).items()}
+        (folder / name).mkdir()
+        made = Model(network, weights, corpus.tokenizer)
+        model_file.save(made, folder / name / model_file.MODEL_NAME)
     for name, data in TEXTS.items():
         (folder / name).write_bytes(data)
     (folder / "DIR").mkdir()
@@ -97,7 +117,7 @@ TEXTS = {
 STRANGE = ("DIR", "MISSING")
 READ_TEXT = (
     "prep FILE -o NEW", "train FILE -o NEW --steps 1 --width 8", "score MODEL FILE",
-    "eval MODEL FILE", "compare MODEL BOTH FILE", "compress MODEL FILE -o NEW",
+    "eval MODEL FILE", "compare MODEL MODEL FILE", "compress MODEL FILE -o NEW",
     "decompress MODEL FILE -o NEW", "fill BOTH FILE --length 1",
     "sample MODEL --prompt-file FILE --length 3", "next MODEL --prompt-file FILE",
     "prep ONE --tokenizer FILE -o NEW",
@@ -113,16 +133,21 @@ WRITE = (
     "sample MODEL --length 3", "score MODEL ONE", "next MODEL", "eval MODEL CORPUS",
     "compress MODEL ONE", "info MODEL", "corpus list", "prep ONE -o NEW --json",
 )  # fmt: skip
-# What is nothing bad: it can be done.
-FINE = set()
+# What is nothing bad and can be done: some texts are short or odd, and any bytes can be compressed.
+FINE = {
+    "prep": ("ONE", "NUL"), "train": ("ONE", "NUL"), "score": ("EMPTY", "ONE", "NUL"),
+    "eval": ("ONE",), "compare": ("ONE",), "compress": tuple(TEXTS),
+    "fill": ("EMPTY", "ONE", "NUL"), "sample": ("EMPTY", "ONE"), "next": ("EMPTY", "ONE"),
+}  # fmt: skip
 
 CASES = [
-    *[line.replace("FILE", name) for line in READ_TEXT for name in (*TEXTS, *STRANGE)],
-    *[
-        line.replace("FILE", name)
-        for line in (*READ_MODEL, *READ_CORPUS)
-        for name in ("EMPTY", "NOISE", "FIFO", *STRANGE)
-    ],
+    (line, name)
+    for lines, names in (
+        (READ_TEXT, (*TEXTS, *STRANGE)),
+        ((*READ_MODEL, *READ_CORPUS), ("EMPTY", "NOISE", "FIFO", *STRANGE)),
+    )
+    for line in lines
+    for name in names
 ]
 
 
@@ -141,10 +166,10 @@ def test_the_table_is_long():
     assert len(set(CASES)) >= 60
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_whatever_it_reads(run, case):
-    status, stderr = run(case)
-    if case in FINE:
+@pytest.mark.parametrize(("line", "name"), CASES)
+def test_whatever_it_reads(run, line, name):
+    status, stderr = run(line.replace("FILE", name))
+    if line in READ_TEXT and "--tokenizer" not in line and name in FINE.get(line.split()[0], ()):
         assert status == 0, stderr
     else:
         is_clear(status, stderr)
@@ -162,8 +187,6 @@ def test_a_full_disk_and_a_closed_stdout_for_the_result(run, line, stdout):
     is_clear(*run(line, stdout=stdout))
 
 
-@pytest.mark.parametrize("line", [line for line in READ_TEXT if "prompt" not in line])
+@pytest.mark.parametrize("line", ["prep - -o NEW", "eval MODEL -", "compare MODEL MODEL -"])
 def test_a_closed_stdin_has_nothing_to_read(run, line):
-    status, stderr = run(line.replace("FILE", "-"), stdin="")
-    assert "Traceback" not in stderr
-    assert status in (0, 1, 2)
+    is_clear(*run(line, stdin=""))

@@ -260,8 +260,10 @@ def test_a_damaged_corpus_is_refused(prep, tmp_path):
         (lambda c: damaged(c, dtype="uint16"), "says uint16"),
         (lambda c: damaged(c, splits={}), "is damaged"),
         (lambda c: damaged(c, tokenizer_hash="0"), "not the tokenizer"),
+        (lambda c: damaged(c, records="page"), "records page"),
+        (lambda c: damaged(c, splits={s: {"tokens": -1} for s in Corpus.splits}), "a split of"),
         (lambda c: (c.path / "corpus.json").write_text("{"), "not JSON"),
-        (lambda c: (c.path / "corpus.json").write_text("[]"), "has format None"),
+        (lambda c: (c.path / "corpus.json").write_text("[]"), "not an object"),
         (lambda c: (c.path / "corpus.json").unlink(), "not a corpus"),
         (lambda c: (c.path / "tokenizer.json").unlink(), "tokenizer.json is missing"),
         (lambda c: (c.path / "tokenizer.json").write_text("{}"), "cannot be used"),
@@ -276,6 +278,13 @@ def test_a_damaged_corpus_is_refused(prep, tmp_path):
         assert "\n" not in str(caught.value)
     with pytest.raises(DataError, match="not a corpus"):
         Corpus(tmp_path / "nowhere")
+
+
+def test_ids_outside_the_vocabulary_are_refused(prep):
+    corpus = prep("some text to prepare")
+    (corpus.path / "train.bin").write_bytes(b"\xff" * corpus.size("train").tokens)
+    with pytest.raises(DataError, match="outside the vocabulary"):
+        Corpus(corpus.path).ids("train")
 
 
 def test_an_existing_corpus_is_kept_unless_forced(prep, tmp_path):

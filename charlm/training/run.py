@@ -19,18 +19,11 @@ from charlm.errors import TrainingError
 from charlm.model_file import Model
 from charlm.network import Network
 from charlm.score import Score
-from charlm.training import checkpoint
+from charlm.training import checkpoint, recovery
 from charlm.training.interrupts import Interrupts
 from charlm.training.peek import peek
 from charlm.training.plan import BudgetPlan, Plan, StepPlan
-from charlm.training.recovery import (
-    RECOVERIES,
-    DivergedError,
-    MemoryLackError,
-    exploded,
-    out_of_memory,
-    recovered,
-)
+from charlm.training.recovery import DivergedError, MemoryLackError
 from charlm.training.standing import Listener, Outcome, Standing
 from charlm.training.trainer import Trainer
 from charlm.training.validate import seconds_needed, validate
@@ -103,7 +96,7 @@ class Run:
         except DivergedError as error:
             return error
         except (RuntimeError, MemoryError) as error:
-            if not out_of_memory(error):
+            if not recovery.out_of_memory(error):
                 raise
             return MemoryLackError("memory ran out. Lower --batch, --context or --width.")
         return None
@@ -112,7 +105,7 @@ class Run:
         """Goes back to what was saved last. Raises `trouble` where that was done too often."""
         reached, before = self.trainer.steps, self.standing.recoveries
         saved = self.out / checkpoint.LAST_NAME
-        self.standing, remedy = recovered(self.trainer, saved, trouble, before)
+        self.standing, remedy = recovery.recovered(self.trainer, saved, trouble, before)
         steps = self.trainer.steps
         self.listener.say(f"{trouble} Going back from update {reached:,} to {steps:,}, {remedy}")
         self._log({"steps": steps, "recovered_from": reached, "remedy": remedy})
@@ -164,7 +157,7 @@ class Run:
         """Writes `last.safetensors`, unless the weights have gone bad since the last report."""
         standing = self.standing
         standing.losses = [float(loss) for loss in standing.losses]
-        self._check(sum(standing.losses))
+        self._check_losses()
         for weight in self.trainer.weights.values():
             self._check(float(weight.detach().sum()))
         standing.elapsed_s = self._elapsed()
@@ -192,12 +185,8 @@ class Run:
             return
         # Reports thin out as a run grows: each tenth update at first, later each hundredth part.
         standing.next_report = trainer.steps + max(10, trainer.steps // 100)
-        loss_nats = sum(float(loss) for loss in standing.losses) / len(standing.losses)
+        loss_nats = self._check_losses()
         standing.losses = []
-        self._check(loss_nats)
-        wild = exploded(loss_nats, standing.lowest_loss_nats, self.network.vocabulary)
-        if wild and standing.recoveries < RECOVERIES:
-            raise DivergedError(f"the loss rose to {loss_nats:.3g} nats.")
         standing.lowest_loss_nats = min(loss_nats, standing.lowest_loss_nats or loss_nats)
         elapsed_s = self._elapsed()
         self._log(
@@ -212,6 +201,16 @@ class Run:
                 "elapsed_s": elapsed_s,
             }
         )
+
+    def _check_losses(self) -> float:
+        """The mean loss since the last report. Raises DivergedError where it has gone wild."""
+        standing = self.standing
+        loss_nats = sum(float(loss) for loss in standing.losses) / max(1, len(standing.losses))
+        self._check(loss_nats)
+        wild = recovery.exploded(loss_nats, standing.lowest_loss_nats, self.network.vocabulary)
+        if wild and standing.recoveries < recovery.RECOVERIES:
+            raise DivergedError(f"the loss rose to {loss_nats:.3g} nats.")
+        return loss_nats
 
     def _check(self, loss_nats: float) -> None:
         """Raises TrainingError for what is not a number any more, before it is saved."""
