@@ -136,7 +136,7 @@ WRITE = (
 # What is nothing bad and can be done: some texts are short or odd, and any bytes can be compressed.
 FINE = {
     "prep": ("ONE", "NUL"), "train": ("ONE", "NUL"), "score": ("EMPTY", "ONE", "NUL"),
-    "eval": ("ONE",), "compare": ("ONE",), "compress": tuple(TEXTS),
+    "eval": ("ONE",), "compare": ("ONE", "NUL"), "compress": tuple(TEXTS),
     "fill": ("EMPTY", "ONE", "NUL"), "sample": ("EMPTY", "ONE"), "next": ("EMPTY", "ONE"),
 }  # fmt: skip
 
