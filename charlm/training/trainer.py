@@ -132,6 +132,8 @@ class Trainer:
                 if value.ndim:
                     _shaped(value, parameters[int(number)].shape)
                 entries.setdefault(int(number), {})[name] = value
+            if len({frozenset(each) for each in entries.values()}) > 1:
+                raise ValueError("what the optimiser remembers of the weights differs in kind")
             # The groups, rates and all, follow from the config.
             groups = optimizer.state_dict()["param_groups"]
             optimizer.load_state_dict({"state": entries, "param_groups": groups})
