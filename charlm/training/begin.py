@@ -138,7 +138,8 @@ def resume(
         trainer.load_state_dict(last.tensors, last.trainer)
     except (KeyError, ValueError, TypeError, IndexError, AttributeError, RuntimeError) as error:
         raise DataError(f"{out / checkpoint.LAST_NAME} is damaged ({error}).") from error
-    before, now = (last.trainer["device"], last.trainer["threads"]), _place(device)
+    now = _place(device)
+    before = last.trainer["device"], last.trainer.get("threads", now[1])
     if before != now:
         listener.say(
             f"stopped on {before[0]}, {before[1]} threads, and this is {now[0]}, {now[1]} threads:"

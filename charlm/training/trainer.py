@@ -152,14 +152,16 @@ class Trainer:
             self.generator.set_state(tensors["generator"].cpu())
         else:
             self.generator.manual_seed((self.config.seed or 0) + about["steps"])
-        for count in (about["steps"], about["tokens"], about["parts"], *about["streams"].values()):
+        # A run saved by an earlier version has had no recovery.
+        batch_parts, lr_share = about.get("parts", 1), about.get("lr_share", 1.0)
+        for count in (about["steps"], about["tokens"], batch_parts, *about["streams"].values()):
             if type(count) is not int or not 0 <= count < 1 << 62:
                 raise ValueError(f"a count is {str(count)[:40]}")
-        if not 0 < about["lr_share"] <= 1:
-            raise ValueError(f"the share of the learning rate is {about['lr_share']}")
+        if not 0 < lr_share <= 1:
+            raise ValueError(f"the share of the learning rate is {lr_share}")
         self.steps = about["steps"]
         self.tokens = about["tokens"]
-        self.lr_share, self.parts = about["lr_share"], max(1, about["parts"])
+        self.lr_share, self.parts = lr_share, max(1, batch_parts)
         self.streams.load_state_dict(about["streams"])
 
     def _gradient(self, batch: Batch) -> Tensor:
