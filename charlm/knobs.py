@@ -43,6 +43,8 @@ class Knobs:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Knobs":
         """The group with these values; an unknown name or a value of another type is an error."""
+        if not isinstance(values, dict):
+            raise ConfigError(f"{cls.__name__} is {str(values)[:40]!r}, which has no knobs.")
         hints = get_type_hints(cls)
         unknown = sorted(set(values) - hints.keys())
         if unknown:
