@@ -4,6 +4,7 @@ What is written goes to a temporary name beside its target, is fsynced, then ren
 a full disk or a second reader never meets half a file.
 """
 
+import errno
 import os
 import shutil
 import tempfile
@@ -13,6 +14,8 @@ from pathlib import Path
 
 from charlm.errors import DataError
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
@@ -21,12 +24,13 @@ def whole_file(path: Path) -> Iterator[Path]:
     os.close(handle)
     temporary = Path(name)
     try:
-        yield temporary
-        # mkstemp makes private files; a result gets the permissions any new file would have.
-        temporary.chmod(0o666 & ~_umask())
-        _fsync(temporary)
-        temporary.replace(path)
-        _fsync(path.parent)
+        with room_for(path):
+            yield temporary
+            # mkstemp makes private files; a result gets the permissions any new file would have.
+            temporary.chmod(0o666 & ~_umask())
+            _fsync(temporary)
+            temporary.replace(path)
+            _fsync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -43,15 +47,37 @@ def whole_directory(path: Path, *, marker: str, force: bool) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
     try:
-        yield temporary
-        temporary.chmod(0o777 & ~_umask())
-        for file in temporary.iterdir():
-            _fsync(file)
-        _fsync(temporary)
-        _swap(temporary, path)
-        _fsync(path.parent)
+        with room_for(path):
+            yield temporary
+            temporary.chmod(0o777 & ~_umask())
+            for file in temporary.iterdir():
+                _fsync(file)
+            _fsync(temporary)
+            _swap(temporary, path)
+            _fsync(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def room_for(path: Path) -> Iterator[None]:
+    """Raises DataError, which names `path`, where the disk is full before the block ends."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise DataError(
+            f"{path} could not be written ({os.strerror(error.errno)}); what was there before is as"
+            " it was. Make room, or choose another place."
+        ) from error
+
+
+def clear_away(directory: Path, names: tuple[str, ...]) -> None:
+    """Removes what a writer that was killed left in `directory` of files of these names."""
+    for name in names:
+        for temporary in directory.glob(f".{name}.*.tmp"):
+            temporary.unlink(missing_ok=True)
 
 
 def refuse_existing(path: Path, *, markers: tuple[str, ...], force: bool) -> None:

@@ -20,6 +20,8 @@ SCHEDULES = ("linear", "cosine", "wsd", "exponential", "constant")
 NORMS = ("none", "layer", "rms")
 PRECISIONS = ("float32", "tf32", "bfloat16")
 DEVICES = ("auto", "cpu", "cuda", "mps")
+# No network is larger, so that a model file cannot ask for endless layers or memory.
+UNITS, LAYERS = {"low": 1, "high": 1 << 16}, {"low": 1, "high": 256}
 UNKNOWN_POLICIES = ("error", "skip", "replace", "nearest")
 
 
@@ -76,16 +78,18 @@ class NetworkConfig(Knobs):
 
     cell: str = knob("lstm", "The recurrent cell, or several from the bottom up: mlstm,slstm.")
     width: int | None = knob(
-        None, "Units in each layer (default: as the budget and the machine allow; else 384).", low=1
+        None,
+        "Units in each layer (default: as the budget and the machine allow; else 384).",
+        **UNITS,
     )
     layers: int | None = knob(
-        None, "Recurrent layers, one above the other (default: as the cell wants).", low=1
+        None, "Recurrent layers, one above the other (default: as the cell wants).", **LAYERS
     )
     embedding: int | None = knob(
         None,
         "Width of the input embedding (default: width where --residual or --tied is, else at"
         " most 64).",
-        low=1,
+        **UNITS,
     )
     norm: str | None = knob(
         None, "Norm before each cell and the head (default: as the cell wants).", choices=NORMS
@@ -101,9 +105,9 @@ class NetworkConfig(Knobs):
         "Share the input embedding with the output head, with a product between the two"
         " where --embedding differs from --width.",
     )
-    mixtures: int = knob(1, "Mix the head's probabilities from so many softmaxes.", low=1)
+    mixtures: int = knob(1, "Mix the head's probabilities from so many softmaxes.", low=1, high=64)
     attention: bool = knob(False, "Attend to the network's own past, in one layer.")
-    memory: int = knob(512, "How many past positions --attention reaches back.", low=1)
+    memory: int = knob(512, "How many past positions --attention reaches back.", **UNITS)
     bidirectional: bool = knob(
         False, "Predict each symbol from the text on both sides: for `fill`, not `sample`."
     )
@@ -111,6 +115,8 @@ class NetworkConfig(Knobs):
     def __post_init__(self) -> None:
         super().__post_init__()
         cells = self.cell.count(",") + 1
+        if cells > LAYERS["high"]:
+            raise ConfigError(f"cell names {cells:,} cells; {LAYERS['high']} are the most.")
         if self.layers is not None and self.layers % cells:
             raise ConfigError(
                 f"layers is {self.layers}, and cell names {cells} ({self.cell}), which are repeated"

@@ -17,16 +17,17 @@ import numpy as np
 
 from charlm import __version__
 from charlm.atomic import whole_directory
-from charlm.config import PrepConfig
+from charlm.config import RECORDS, PrepConfig
 from charlm.errors import ConfigError, DataError
 from charlm.preparation import vocabularies
 from charlm.preparation.doctor import findings
 from charlm.preparation.numbering import missing_symbols, number_all, numbering
 from charlm.preparation.reading import Reader, TextSpool
 from charlm.preparation.splits import SPLITS, Numbered, SplitSize, splits_hash, write_splits
-from charlm.preparation.spool import Spool, id_type
+from charlm.preparation.spool import READ_AT_ONCE, Spool, id_type
 from charlm.preparation.translating import translated
 from charlm.tokenizer import Tokenizer
+from charlm.untrusted import read_object, read_text
 
 FORMAT = 1
 MARKER = "corpus.json"
@@ -39,14 +40,17 @@ class Corpus:
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
+        self._checked: set[str] = set()  # the splits whose ids have been looked through
         self.about = _about(self.path)
         """What corpus.json holds."""
         try:
             self.records: str = self.about["records"]
             self.hash: str = self.about["hash"]
-            self._sizes = {split: SplitSize(**self.about["splits"][split]) for split in SPLITS}
+            self._sizes = {split: _size(self.about["splits"][split]) for split in SPLITS}
             self.tokenizer = self._tokenizer(self.about["tokenizer_hash"])
             self._check_files(self.about["dtype"])
+            if self.records not in RECORDS:
+                raise TypeError(f"records {str(self.records)[:40]}")
         except (KeyError, TypeError) as error:
             raise DataError(
                 f"{self.path / MARKER} is damaged ({error!r}); prepare the corpus again."
@@ -57,11 +61,39 @@ class Corpus:
         return self._sizes[split]
 
     def ids(self, split: str) -> np.ndarray:
-        """The split's ids, read-only and mapped from the file; empty where it has none."""
-        kind = id_type(self.tokenizer.vocabulary)
+        """The split's ids, read-only and mapped from the file; empty where it has none.
+
+        Raises DataError where one of them is outside the vocabulary.
+        """
+        vocabulary = self.tokenizer.vocabulary
+        kind = id_type(vocabulary)
         if not self._sizes[split].tokens:
             return np.frombuffer(b"", dtype=kind)
-        return np.memmap(self.path / f"{split}.bin", dtype=kind, mode="r")
+        path = self.path / f"{split}.bin"
+        ids = np.memmap(path, dtype=kind, mode="r")
+        if split not in self._checked and vocabulary < 1 << 8 * kind.itemsize:
+            for begin in range(0, len(ids), READ_AT_ONCE):
+                if ids[begin : begin + READ_AT_ONCE].max() >= vocabulary:
+                    raise DataError(
+                        f"{path} is damaged: it has ids outside the vocabulary of {vocabulary:,};"
+                        " prepare the corpus again."
+                    )
+        self._checked.add(split)
+        return ids
+
+    def verify(self) -> None:
+        """Reads all of it. Raises DataError unless every id is what was prepared."""
+        digest = hashlib.sha256()
+        for split in SPLITS:
+            ids = self.ids(split)
+            for begin in range(0, len(ids), READ_AT_ONCE):
+                digest.update(ids[begin : begin + READ_AT_ONCE])
+        found = _hash(self.tokenizer, splits_hash(digest, self._sizes), self.records)
+        if found != self.hash:
+            raise DataError(
+                f"{self.path} is damaged: its ids are not those that were prepared; prepare the"
+                " corpus again."
+            )
 
     def _tokenizer(self, expected: str) -> Tokenizer:
         path = self.path / "tokenizer.json"
@@ -171,6 +203,49 @@ def translate(corpus: Corpus, tokenizer: Tokenizer, out: Path, *, force: bool = 
     return Corpus(out)
 
 
+def join(corpora: Sequence[Corpus], out: Path, *, force: bool = False) -> Corpus:
+    """The corpora one after another, split for split, written to the directory `out`.
+
+    Raises DataError unless they share a tokenizer and what ends a record.
+    """
+    first, *others = corpora
+    for other in others:
+        if (other.tokenizer.hash, other.records) != (first.tokenizer.hash, first.records):
+            raise DataError(
+                f"{other.path} has another tokenizer, or other records, than {first.path}; prepare"
+                f" it again with --tokenizer {first.path / 'tokenizer.json'}."
+            )
+    with whole_directory(out, marker=MARKER, force=force) as directory:
+        digest = hashlib.sha256()
+        sizes = {}
+        for split in SPLITS:
+            parts = [asdict(corpus.size(split)) for corpus in corpora]
+            sizes[split] = SplitSize(
+                **{name: sum(part[name] for part in parts) for name in parts[0]}
+            )
+            with (directory / f"{split}.bin").open("wb") as file:
+                for ids in (corpus.ids(split) for corpus in corpora):
+                    for begin in range(0, len(ids), READ_AT_ONCE):
+                        digest.update(ids[begin : begin + READ_AT_ONCE])
+                        file.write(ids[begin : begin + READ_AT_ONCE])
+        sources = [source for corpus in corpora for source in corpus.about["sources"]]
+        origin = {"sources": sources, "config": first.about["config"]}
+        ids_hash = splits_hash(digest, sizes)
+        _write_about(directory, first.tokenizer, ids_hash, sizes, first.records, origin)
+    return Corpus(out)
+
+
+def _hash(tokenizer: Tokenizer, ids_hash: str, records: str) -> str:
+    return hashlib.sha256(f"{tokenizer.hash} {ids_hash} {records}".encode()).hexdigest()
+
+
+def _size(values: dict[str, Any]) -> SplitSize:
+    size = SplitSize(**values)
+    if any(type(count) is not int or count < 0 for count in asdict(size).values()):
+        raise TypeError(f"a split of {str(values)[:80]}")
+    return size
+
+
 def _write_about(
     directory: Path,
     tokenizer: Tokenizer,
@@ -179,7 +254,6 @@ def _write_about(
     records: str,
     origin: dict[str, Any],
 ) -> None:
-    whole = f"{tokenizer.hash} {ids_hash} {records}"
     about = {
         "format": FORMAT,
         "version": __version__,
@@ -188,7 +262,7 @@ def _write_about(
         "normalize": tokenizer.normalize,
         "vocabulary": tokenizer.vocabulary,
         "tokenizer_hash": tokenizer.hash,
-        "hash": hashlib.sha256(whole.encode()).hexdigest(),
+        "hash": _hash(tokenizer, ids_hash, records),
         "dtype": id_type(tokenizer.vocabulary).name,
         "splits": {split: asdict(size) for split, size in sizes.items()},
         "sources": origin["sources"],
@@ -203,16 +277,18 @@ def _write_about(
 def _about(path: Path) -> dict[str, Any]:
     file = path / MARKER
     try:
-        about = json.loads(file.read_text(encoding="utf-8", errors="surrogateescape"))
+        about = read_object(read_text(file, errors="surrogateescape"))
     except (FileNotFoundError, NotADirectoryError):
         raise DataError(
             f"{path} is not a corpus (it holds no {MARKER}); `charlm prep FILE -o DIR` makes one."
         ) from None
     except ValueError as error:
-        raise DataError(f"{file} is not JSON ({error}); prepare the corpus again.") from error
-    if not isinstance(about, dict) or about.get("format") != FORMAT:
-        found = about.get("format") if isinstance(about, dict) else None
         raise DataError(
-            f"{file} has format {found}, and this charlm reads {FORMAT}; prepare the corpus again."
+            f"{file} is not JSON that charlm reads ({error}); prepare the corpus again."
+        ) from error
+    if about.get("format") != FORMAT:
+        raise DataError(
+            f"{file} has format {about.get('format')}, and this charlm reads {FORMAT}; prepare the"
+            " corpus again."
         )
     return about

@@ -1,9 +1,10 @@
 """What a knob is: a field that knows its range and its help; and groups that check themselves."""
 
 from dataclasses import asdict, field, fields
-from typing import Any
+from typing import Any, get_type_hints
 
 from charlm.errors import ConfigError
+from charlm.untrusted import fits
 
 
 def knob(
@@ -41,11 +42,16 @@ class Knobs:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Knobs":
-        """The group with these values; a name it does not know is an error."""
-        known = {f.name for f in fields(cls)}
-        unknown = sorted(set(values) - known)
+        """The group with these values; an unknown name or a value of another type is an error."""
+        if not isinstance(values, dict):
+            raise ConfigError(f"{cls.__name__} is {str(values)[:40]!r}, which has no knobs.")
+        hints = get_type_hints(cls)
+        unknown = sorted(set(values) - hints.keys())
         if unknown:
             raise ConfigError(f"{cls.__name__} has no knob {', '.join(unknown)}.")
+        for name, value in values.items():
+            if not fits(hints[name], value):
+                raise ConfigError(f"{name} is {str(value)[:40]!r}, which is of no type for it.")
         return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:

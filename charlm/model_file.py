@@ -7,6 +7,8 @@ what ends a record, the corpus hash and the history. Nothing else is needed to s
 
 import hashlib
 import json
+import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,13 +19,20 @@ import safetensors
 import safetensors.numpy
 
 from charlm import __version__, atomic
-from charlm.config import NetworkConfig
+from charlm.config import RECORDS, NetworkConfig
 from charlm.errors import ConfigError, DataError
 from charlm.network import Network, build
 from charlm.tokenizer import Tokenizer
+from charlm.untrusted import LONGEST, fits, read_object
 
 FORMAT = 1
 MODEL_NAME = "model.safetensors"
+# What a file is by the entry in its metadata, and what makes one.
+KINDS = {
+    "charlm": ("a model", "`charlm train CORPUS -o RUN` makes a run, and in it a model"),
+    "charlm_run": ("a run's state", "`charlm train CORPUS -o RUN` makes a run"),
+    "charlm_state": ("a state", "`charlm sample MODEL --save-state FILE` makes a state"),
+}
 
 
 @dataclass(frozen=True)
@@ -62,8 +71,7 @@ def save(model: Model, path: Path) -> None:
         "corpus_hash": model.corpus_hash,
         "history": model.history,
     }
-    with atomic.whole_file(path) as temporary:
-        safetensors.numpy.save_file(model.weights, temporary, {"charlm": json.dumps(about)})
+    write_tensors(safetensors.numpy.save_file, model.weights, path, "charlm", about)
 
 
 def find(path: Path) -> Path:
@@ -90,9 +98,16 @@ def load(path: Path) -> Model:
             f" it was written by charlm {about.get('version')}."
         )
     try:
+        if not fits(str, about["tokenizer"]):
+            raise DataError(f"{path} is damaged: its tokenizer is no text.")
         tokenizer = Tokenizer.from_json(about["tokenizer"])
         network = build(NetworkConfig.from_dict(about["network"]), tokenizer.vocabulary)
         check_shapes(weights, network.shapes(), path)
+        for name in ("records", "corpus_hash", "training", "history", "version"):
+            if not fits(Model.__annotations__[name], about[name]):
+                raise DataError(f"{path} is damaged: its {name} is {str(about[name])[:40]!r}.")
+        if about["records"] not in RECORDS:
+            raise DataError(f"{path} has records of a kind that is not known.")
         return Model(
             network=network,
             weights=weights,
@@ -107,28 +122,54 @@ def load(path: Path) -> Model:
         raise DataError(f"{path} is not a usable charlm model ({error}).") from error
 
 
-def read_tensors(path: Path, key: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def write_tensors(
+    save_file: Callable[..., None],
+    tensors: dict[str, Any],
+    path: Path,
+    key: str,
+    about: dict[str, Any],
+) -> None:
+    """Writes what `read_tensors` reads, whole or not at all.
+
+    `save_file` is that of safetensors for the kind of `tensors`.
+    """
+    with atomic.whole_file(path) as temporary:
+        try:
+            save_file(tensors, temporary, {key: json.dumps(about)})
+        except safetensors.SafetensorError as error:
+            # It tells of a full disk in words of its own.
+            number = re.search(r"os error (\d+)", str(error))
+            if number is None:
+                raise
+            raise OSError(int(number[1]), str(error)) from error
+
+
+def read_tensors(
+    path: Path, key: str, framework: str = "numpy"
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """The JSON object under `key` in a safetensors file's metadata, and its tensors by name.
 
     Raises DataError for a file that is not there, not safetensors, or has no such entry.
     """
+    kind, maker = KINDS[key]
     if not path.exists():
-        raise DataError(f"{path} does not exist; `charlm train CORPUS -o RUN` makes a run.")
+        raise DataError(f"{path} does not exist; {maker}.")
+    if not path.is_file():
+        raise DataError(f"{path} is not a file; {maker}.")
     try:
-        with safetensors.safe_open(path, framework="numpy") as file:
+        with path.open("rb") as file:
+            if int.from_bytes(file.read(8), "little") > LONGEST:
+                raise ValueError("its header is longer than any that charlm reads")
+        with safetensors.safe_open(path, framework=framework) as file:
             metadata = file.metadata() or {}
             if key not in metadata:
-                run = "charlm_run" in metadata
-                raise DataError(
-                    f"{path} is what `charlm train --resume` goes on with; sample from"
-                    f" {MODEL_NAME} beside it."
-                    if run
-                    else f"{path} is a safetensors file, but not one that charlm made."
-                )
-            about = json.loads(metadata[key])
+                others = [name for other, (name, _) in KINDS.items() if other in metadata]
+                found = others[0] if others else "a safetensors file, but not one that charlm made"
+                raise DataError(f"{path} is {found}; {maker}.")
+            about = read_object(metadata[key])
             return about, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (safetensors.SafetensorError, ValueError) as error:
-        raise DataError(f"{path} is damaged or not a model file ({error}).") from error
+    except (safetensors.SafetensorError, ValueError, TypeError, AttributeError) as error:
+        raise DataError(f"{path} is damaged or not {kind} file ({error}).") from error
 
 
 def check_shapes(

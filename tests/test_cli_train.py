@@ -332,6 +332,36 @@ def test_an_existing_run_is_not_overwritten_without_force(charlm, corpus, tmp_pa
     assert charlm(*train, "--force").returncode == 0
 
 
+def test_two_processes_do_not_train_in_one_directory(charlm, corpus, tmp_path):
+    run = tmp_path / "run"
+    process = start("train", corpus, "-o", run, "--budget", "10m", *SMALL)
+    wait_for((run / "last.safetensors").exists, process)
+    for second in (["--resume", run], [corpus, "-o", run, "--force", *SMALL]):
+        done = charlm("train", *second)
+        assert done.returncode == 1
+        assert b"another process is training" in done.stderr
+    process.send_signal(signal.SIGTERM)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 143, stderr.decode()
+
+
+def test_several_corpora_are_one_run(charlm, corpus, tmp_path):
+    tokenizer = corpus / "tokenizer.json"
+    prep = ["prep", "-", "--tokenizer", tokenizer, "-o", tmp_path / "more"]
+    assert charlm(*prep, stdin="the king shall have his own again.\n" * 100).returncode == 0
+    run = tmp_path / "run"
+    done = charlm("train", corpus, tmp_path / "more", "-o", run, "--steps", 5, *SMALL)
+    assert done.returncode == 0, done.stderr.decode()
+    assert b"joining 2 corpora" in done.stderr
+    sizes = [
+        json.loads((data / "corpus.json").read_text())["splits"]["train"]["tokens"]
+        for data in (corpus, tmp_path / "more", run / "corpus")
+    ]
+    assert sizes[2] == sizes[0] + sizes[1]
+    assert charlm("train", "--resume", run, "--steps", 8).returncode == 0
+    assert charlm("train", corpus, "-", "-o", tmp_path / "r").returncode == 2
+
+
 def start(*args):
     return subprocess.Popen(
         [sys.executable, "-m", "charlm", *map(str, args)],

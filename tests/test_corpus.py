@@ -10,7 +10,7 @@ import pytest
 import tokenizers
 
 from charlm.config import PrepConfig
-from charlm.corpus import Corpus, prepare
+from charlm.corpus import Corpus, join, prepare
 from charlm.errors import ConfigError, DataError
 from charlm.preparation import sources
 from charlm.tokenizer import Tokenizer
@@ -260,8 +260,10 @@ def test_a_damaged_corpus_is_refused(prep, tmp_path):
         (lambda c: damaged(c, dtype="uint16"), "says uint16"),
         (lambda c: damaged(c, splits={}), "is damaged"),
         (lambda c: damaged(c, tokenizer_hash="0"), "not the tokenizer"),
+        (lambda c: damaged(c, records="page"), "records page"),
+        (lambda c: damaged(c, splits={s: {"tokens": -1} for s in Corpus.splits}), "a split of"),
         (lambda c: (c.path / "corpus.json").write_text("{"), "not JSON"),
-        (lambda c: (c.path / "corpus.json").write_text("[]"), "has format None"),
+        (lambda c: (c.path / "corpus.json").write_text("[]"), "not an object"),
         (lambda c: (c.path / "corpus.json").unlink(), "not a corpus"),
         (lambda c: (c.path / "tokenizer.json").unlink(), "tokenizer.json is missing"),
         (lambda c: (c.path / "tokenizer.json").write_text("{}"), "cannot be used"),
@@ -278,6 +280,13 @@ def test_a_damaged_corpus_is_refused(prep, tmp_path):
         Corpus(tmp_path / "nowhere")
 
 
+def test_ids_outside_the_vocabulary_are_refused(prep):
+    corpus = prep("some text to prepare")
+    (corpus.path / "train.bin").write_bytes(b"\xff" * corpus.size("train").tokens)
+    with pytest.raises(DataError, match="outside the vocabulary"):
+        Corpus(corpus.path).ids("train")
+
+
 def test_an_existing_corpus_is_kept_unless_forced(prep, tmp_path):
     corpus = prep("text")
     (tmp_path / "other.txt").write_text("other")
@@ -287,3 +296,28 @@ def test_an_existing_corpus_is_kept_unless_forced(prep, tmp_path):
         prep(b"\xff")  # forced, but fails: what was there stays
     assert Corpus(corpus.path).hash == corpus.hash
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize("records", ["none", "line"])
+def test_corpora_of_one_tokenizer_are_joined_split_for_split(tmp_path, records):
+    text = "the cat sat on the mat.\na dog\n" * 50
+    (tmp_path / "a.txt").write_text(text)
+    (tmp_path / "b.txt").write_text(text[::-1].strip() + "\n")
+    config = PrepConfig(records=records, val=0.1, test=0.1)
+    first = prepare([tmp_path / "a.txt"], tmp_path / "a", config)
+    second = prepare([tmp_path / "b.txt"], tmp_path / "b", config, tokenizer=first.tokenizer)
+    both = join([first, second], tmp_path / "both")
+    both.verify()
+    for split in Corpus.splits:
+        ids = [*first.ids(split), *second.ids(split)]
+        assert both.ids(split).tolist() == ids
+        assert both.size(split).chars == first.size(split).chars + second.size(split).chars
+    assert len(both.about["sources"]) == 2
+
+
+def test_corpora_of_other_tokenizers_are_not_joined(tmp_path):
+    for name, text in (("a", "abc\n" * 50), ("b", "abd\n" * 50)):
+        (tmp_path / f"{name}.txt").write_text(text)
+        prepare([tmp_path / f"{name}.txt"], tmp_path / name, PrepConfig())
+    with pytest.raises(DataError, match="--tokenizer"):
+        join([Corpus(tmp_path / "a"), Corpus(tmp_path / "b")], tmp_path / "both")

@@ -14,6 +14,7 @@ PACKAGE = ROOT / "charlm"
 ROOMS = {
     "errors": set(),
     "atomic": set(),
+    "untrusted": set(),
     "knobs": set(),
     "config": set(),
     "presets": set(),
@@ -132,3 +133,20 @@ def test_every_commands_module_is_light():
         "for name in charlm.cli.COMMANDS: assert charlm.cli.cli.get_command(ctx, name)"
     )
     assert found.isdisjoint({"torch", "numpy", "tokenizers", "safetensors", "pooch", "tqdm"})
+
+
+PICKLING = {("torch", "load"), ("torch", "save"), ("np", "load"), ("np", "save")}
+
+
+@pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_nothing_is_pickled_or_evaluated(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assert {name.split(".")[0] for name, _ in imports(tree)}.isdisjoint(
+        {"pickle", "marshal", "shelve", "dbm"}
+    )
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            called = node.func
+            assert not (isinstance(called, ast.Name) and called.id in ("eval", "exec", "compile"))
+            if isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name):
+                assert (called.value.id, called.attr) not in PICKLING

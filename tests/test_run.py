@@ -1,5 +1,6 @@
 """Runs in this process: every knob changes something, devices, defaults, what is kept."""
 
+import json
 import shutil
 import signal
 import time
@@ -17,7 +18,9 @@ from charlm.errors import ConfigError, DataError, TrainingError
 from charlm.score import Score
 from charlm.training import begin, checkpoint, directory
 from charlm.training.initialise import initial_weights
+from charlm.training.interrupts import Interrupts
 from charlm.training.standing import Listener
+from charlm.training.trainer import Trainer
 
 TEXT = "the cat sat on the mat; the dog sat on the log.\n" * 40
 SMALL_NETWORK = {"width": 8}
@@ -320,3 +323,138 @@ def test_auto_says_which_device_it_took():
 def test_a_device_that_is_not_here_is_refused():
     with pytest.raises(ConfigError, match="no cuda device"):
         begin.choose_device(TrainingConfig(device="cuda"), Listener())
+
+
+def test_a_run_that_goes_bad_goes_back_with_half_the_rate(data, tmp_path):
+    said, seen = [], []
+
+    def update(progress, tokens):
+        seen.append(tokens)
+        if len(seen) == 25:
+            with torch.no_grad():
+                one.trainer.weights["head.bias"][0] = float("nan")
+
+    directory.check_directory(tmp_path / "a", force=True)
+    training = TrainingConfig(**SMALL_RUN | {"steps": 60, "eval_every": 10, "lr": 0.008})
+    listener = Listener(say=said.append, update=update)
+    network = NetworkConfig(**SMALL_NETWORK)
+    one = begin.begin(data, tmp_path / "a", network, training, listener, time.monotonic())
+    outcome = one.go()
+    assert outcome.steps == 60
+    assert one.standing.recoveries == 1
+    assert one.trainer.lr_share == 0.5
+    assert any("Going back from update" in line and "0.004" in line for line in said)
+    log = [json.loads(line) for line in (tmp_path / "a" / "log.jsonl").read_text().splitlines()]
+    assert [e["steps"] for e in log if "remedy" in e] == [20]
+
+
+def test_a_run_that_has_lost_what_it_learned_goes_back(data, tmp_path):
+    seen = []
+
+    def update(progress, tokens):
+        seen.append(tokens)
+        if len(seen) == 120:
+            with torch.no_grad():
+                one.trainer.weights["head.bias"] += 50 * torch.arange(one.network.vocabulary)
+
+    directory.check_directory(tmp_path / "a", force=True)
+    training = TrainingConfig(**SMALL_RUN | {"steps": 200, "eval_every": 50, "lr": 0.03})
+    network = NetworkConfig(width=24, cell="gru")
+    listener = Listener(update=update)
+    one = begin.begin(data, tmp_path / "a", network, training, listener, time.monotonic())
+    one.go()
+    assert one.standing.recoveries == 1
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("no"), MemoryError()])
+def test_a_run_that_lacks_memory_makes_its_updates_in_parts(data, tmp_path, monkeypatch, error):
+    whole = Trainer._batch_loss
+
+    def loss(self, inputs, *rest):
+        if len(inputs) > 1:
+            raise error
+        return whole(self, inputs, *rest)
+
+    plain, _ = run(data, tmp_path / "a", training={"dropout": 0.0})
+    monkeypatch.setattr(Trainer, "_batch_loss", loss)
+    parted, outcome = run(data, tmp_path / "b", training={"dropout": 0.0})
+    assert outcome.steps == SMALL_RUN["steps"]
+    assert (parted.trainer.parts, parted.standing.recoveries) == (4, 2)
+    for name, weight in final_weights(plain).items():
+        np.testing.assert_allclose(final_weights(parted)[name], weight, rtol=1e-3, atol=1e-4)
+
+
+def test_a_lack_of_memory_that_nothing_helps_ends_the_run(data, tmp_path, monkeypatch):
+    def loss(self, *parts):
+        raise MemoryError
+
+    monkeypatch.setattr(Trainer, "_batch_loss", loss)
+    with pytest.raises(TrainingError, match="--batch"):
+        run(data, tmp_path / "a")
+
+
+@pytest.mark.parametrize("network", [{}, {"bidirectional": True}, {"attention": True, "layers": 2}])
+def test_an_update_in_parts_is_the_same_update(data, tmp_path, network):
+    found = []
+    for parts in (1, 3):
+        directory.check_directory(tmp_path / "a", force=True)
+        one = begin.begin(
+            data,
+            tmp_path / "a",
+            NetworkConfig(**SMALL_NETWORK | network),
+            TrainingConfig(**SMALL_RUN | {"optimizer": "sgd", "lr": 0.1, "dropout": 0.0}),
+            Listener(),
+            time.monotonic(),
+        )
+        one.trainer.parts = parts
+        one.go()
+        found.append(final_weights(one))
+    for name, weight in found[0].items():
+        np.testing.assert_allclose(found[1][name], weight, rtol=1e-4, atol=1e-6)
+
+
+def test_a_run_that_is_held_is_not_trained_by_another(data, tmp_path):
+    out = tmp_path / "a"
+    refused = pytest.raises(TrainingError, match="another process")
+    with directory.held(out), refused, directory.held(out):
+        pass
+    assert not (tmp_path / "a").exists()
+
+
+def test_what_a_killed_process_left_is_cleared_away(data, tmp_path):
+    run(data, tmp_path / "a")
+    (tmp_path / "a" / ".last.safetensors.xyz.tmp").write_bytes(b"half")
+    with directory.held(tmp_path / "a"):
+        pass
+    assert not list((tmp_path / "a").glob(".*"))
+
+
+def test_another_count_of_threads_is_told(data, tmp_path):
+    run(data, tmp_path / "a", listener=stop_at(3))
+    said = []
+    torch.set_num_threads(2)
+    try:
+        begin.resume(tmp_path / "a", None, {}, Listener(say=said.append), time.monotonic())
+    finally:
+        torch.set_num_threads(1)
+    assert any("not bit for bit" in line for line in said)
+
+
+def test_a_bit_that_flipped_in_the_corpus_is_found(tmp_path):
+    (tmp_path / "text").write_text(TEXT)
+    corpus = prepare([tmp_path / "text"], tmp_path / "corpus", PrepConfig())
+    ids = bytearray((tmp_path / "corpus" / "train.bin").read_bytes())
+    ids[7] ^= 1
+    (tmp_path / "corpus" / "train.bin").write_bytes(ids)
+    with pytest.raises(DataError, match="damaged"):
+        run(corpus, tmp_path / "a")
+
+
+def test_a_second_signal_acts_at_once():
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored
+    with Interrupts() as interrupts:
+        signal.raise_signal(signal.SIGINT)
+        assert interrupts.received == signal.SIGINT
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    signal.signal(signal.SIGINT, before)

@@ -23,7 +23,7 @@ def changed(level, change):
 
 UNUSABLE = {
     "empty": ("", "not JSON"),
-    "list": ("[]", "not one of"),
+    "list": ("[]", "not an object"),
     "deep": ("[" * 100_000, "not JSON"),
     "no model": ("{}", "not one of"),
     "unigram": ('{"model": {"type": "Unigram"}}', "Unigram"),
@@ -50,6 +50,15 @@ UNUSABLE = {
     ),
     "no bytes": (changed("byte", lambda s: s.update(pre_tokenizer=None)), "not over bytes"),
     "dropout": (changed("bpe", lambda s: s["model"].update(dropout=0.5)), "dropout"),
+    "regular expression bomb": (
+        changed("bpe", lambda s: s["pre_tokenizer"]["pretokenizers"][0].update(
+            pattern={"Regex": "(a+)+$"}
+        )), "may take for ever",
+    ),
+    "a token that is nothing": (
+        changed("bpe", lambda s: s["model"]["vocab"].update({"": len(s["model"]["vocab"])})),
+        "stands for nothing",
+    ),
     "surrogate": (
         changed("char", lambda s: s["model"].update(vocab={"\ud800": 0})), "not Unicode",
     ),

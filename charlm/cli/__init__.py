@@ -15,6 +15,7 @@ from contextlib import contextmanager
 import click
 
 from charlm import __version__
+from charlm.cli.shading import harmless
 from charlm.errors import CharlmError
 
 COMMANDS = (
@@ -95,7 +96,8 @@ def main(argv: list[str] | None = None) -> int:
     except click.Abort:
         return 130
     except CharlmError as error:
-        click.echo(f"charlm: {error}", err=True)
+        # A message may quote a file that somebody made to upset a terminal.
+        click.echo(f"charlm: {harmless(str(error))}", err=True)
     except OSError as error:
         # Files have names; what has none is a stream, and of those we write to one.
         where = f"{error.filename}: " if error.filename is not None else "writing the output: "

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from charlm.cli.options import PATH, knob_options, take
+from charlm.cli.shading import for_stdout
 from charlm.config import UNKNOWN_POLICIES, SamplingConfig
 from charlm.errors import ConfigError, DataError
 from charlm.knobs import knob
@@ -158,7 +159,7 @@ def command(model: Path, file: Path, gap: str, unknown: str, as_json: bool, **va
             filling.add(pieces, reader.texts(pieces, gaps), last + end)
             filling.nats += sum(one.nats for one in gaps)
         if config.samples == 1 and not as_json:
-            sys.stdout.write(fillings[0].take())
+            sys.stdout.write(for_stdout(fillings[0].take()))
     if as_json:
         for k, filling in enumerate(fillings):
             about = {"sample": k, "seed": seed, **filling.about()}
@@ -167,7 +168,7 @@ def command(model: Path, file: Path, gap: str, unknown: str, as_json: bool, **va
         # As `sample` sets its samples apart.
         texts = [filling.take() for filling in fillings]
         texts = [text if text.endswith("\n") else f"{text}\n" for text in texts]
-        sys.stdout.write(("" if loaded.records == "line" else "\n").join(texts))
+        sys.stdout.write(for_stdout(("" if loaded.records == "line" else "\n").join(texts)))
 
 
 class _Reader:

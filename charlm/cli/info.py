@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from charlm.cli.options import PATH
+from charlm.cli.shading import one_line
 
 
 @click.command("info", short_help="Show everything a model holds but its weights.")
@@ -53,9 +54,9 @@ def command(model: Path, as_json: bool) -> None:
 
 def _show(name: str, value: Any, indent: str = "") -> None:
     if not isinstance(value, dict):
-        click.echo(f"{indent + name:<22} {_word(value)}")
+        click.echo(f"{indent + one_line(name):<22} {_word(value)}")
         return
-    click.echo(f"{indent}{name}")
+    click.echo(f"{indent}{one_line(name)}")
     for inner in value:
         _show(inner, value[inner], indent + "  ")
 
@@ -65,4 +66,4 @@ def _word(value: Any) -> str:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    return f"{value:.6g}" if isinstance(value, float) else one_line(str(value))

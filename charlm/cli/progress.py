@@ -104,6 +104,8 @@ class Progress:
             bits = entry["bits_per_char"] / self._units_per_char
             self._shown["loss"] = f"loss {entry['loss_nats']:.3f} ({bits:.3f} bits/{self._unit})"
             return
+        if "val_nats_per_char" not in entry:
+            return  # told in words
         self.say(
             f"step {entry['steps']:,}: validation {self.figures(entry['val_nats_per_char'])}"
             + ("" if entry["best"] else " (not the best)")

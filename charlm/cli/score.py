@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from charlm.cli.options import PATH, knob_options, take
-from charlm.cli.shading import coloured, one_line, pieces_of, shaded
+from charlm.cli.shading import coloured, for_stdout, one_line, pieces_of, shaded
 from charlm.config import UNKNOWN_POLICIES, AdaptationConfig
 from charlm.errors import ConfigError, DataError
 
@@ -247,7 +247,7 @@ def _texts(separator: str) -> Show:
     def show(record: "Record", scored: "Scored") -> str:
         nonlocal owed
         before, owed = owed, "" if record.end else separator
-        return before + record.text + record.end
+        return for_stdout(before + record.text + record.end)
 
     return show
 

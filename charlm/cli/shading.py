@@ -1,4 +1,4 @@
-"""Text for lists and for terminals: one record is one line, and surprise has a colour."""
+"""Text for lists and for terminals: controls show, a record is one line, surprise has a colour."""
 
 import itertools
 import os
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _HIDDEN = "\x00-\x08\n-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff"
 _FOR_LISTS = re.compile(f"[{_HIDDEN}\t\\\\]")
 _FOR_TERMINALS = re.compile(f"[{_HIDDEN}]")
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")  # but newline and tab
 _NAMED = {"\t": r"\t", "\n": r"\n", "\r": r"\r", "\\": r"\\"}
 
 # Backgrounds of the 256 colours from pale to deep red, and the bits from which on each is used.
@@ -28,6 +29,16 @@ _BAR = 40  # columns
 
 
 Run = tuple[str, int | None]  # text, and its background
+
+
+def harmless(text: str) -> str:
+    r"""The text with \x1b and the like in place of what would move a terminal's cursor."""
+    return _CONTROLS.sub(_escape, text)
+
+
+def for_stdout(text: str) -> str:
+    """The text itself, or where stdout is a terminal what is harmless there."""
+    return harmless(text) if sys.stdout.isatty() else text
 
 
 def one_line(text: str) -> str:

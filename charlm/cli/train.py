@@ -27,7 +27,7 @@ RESUMABLE = ("budget", "steps", "epochs", "patience", "device")
 
 
 @click.command("train", short_help="Train a model on a corpus.")
-@click.argument("corpus", type=PATH, required=False)
+@click.argument("corpora", type=PATH, nargs=-1, metavar="[CORPUS]...")
 @click.option("-o", "--out", type=PATH, help="The run directory to make.")
 @click.option(
     "--init", type=PATH, metavar="MODEL", help="Go on from MODEL, a run or a model file, anew."
@@ -52,7 +52,7 @@ RESUMABLE = ("budget", "steps", "epochs", "patience", "device")
 @click.pass_context
 def command(
     ctx: click.Context,
-    corpus: Path | None,
+    corpora: tuple[Path, ...],
     out: Path | None,
     init: Path | None,
     resume: Path | None,
@@ -64,7 +64,8 @@ def command(
 ) -> None:
     """Train a recurrent language model on CORPUS, which `charlm prep` made, and save it in RUN.
 
-    CORPUS may also be a text file, or - for stdin: it is prepared into the run first. The best
+    CORPUS may also be a text file, or - for stdin: it is prepared into the run first. Several
+    corpora that share a tokenizer (`charlm prep --tokenizer`) are joined there. The best
     model on the validation split is kept; the learning rate falls to its end just when the run
     does.
 
@@ -92,10 +93,20 @@ def command(
             if given:
                 raise click.UsageError(f"{name} makes a new run; --resume goes on with an old one.")
         changes = _changes(ctx, values)
-    elif corpus is None:
+    elif not corpora:
         raise click.UsageError("Missing argument 'CORPUS': a corpus that `charlm prep` made.")
-    elif not corpus.exists() and str(corpus) != "-":
-        raise DataError(f"{corpus} does not exist; `charlm prep TEXT -o {corpus}` makes a corpus.")
+    for corpus in corpora:
+        if not corpus.exists() and str(corpus) != "-":
+            raise DataError(
+                f"{corpus} does not exist; `charlm prep TEXT -o {corpus}` makes a corpus."
+            )
+    if len(corpora) > 1:
+        if resume is not None:
+            raise click.UsageError("A run has one corpus; name that, or none.")
+        for corpus in corpora:
+            if not corpus.is_dir():
+                raise click.UsageError(f"{corpus} is no corpus, and only corpora are joined.")
+    corpus = corpora[0] if corpora else None
     if preset is not None:
         if init is not None:
             raise click.UsageError("--preset names a network, and --init takes the model's own.")
@@ -115,12 +126,16 @@ def command(
         listener = progress.listener()
         if resume is not None:
             out = resume
+            if not out.is_dir():
+                raise DataError(f"{out} is not a run; `charlm train CORPUS -o RUN` makes one.")
+            ctx.with_resource(directory.held(out))
             several = (out / directory.SEEDS_NAME).exists()
             if not several:
                 run = begin.resume(out, corpus, changes, listener, STARTED)
         else:
             directory.check_directory(out, force=force)
-            prepared = directory.corpus_for(corpus, out, model, progress.say)
+            ctx.with_resource(directory.held(out))
+            prepared = directory.corpus_for(corpora, out, model, progress.say)
             parts = (prepared, out, network, training)
             origin = model and Origin(init, model)
             several = count is not None

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
+from charlm.cli.shading import for_stdout
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -72,7 +74,7 @@ class Plain:
     def _write(self, text: str) -> None:
         if not text:
             return
-        sys.stdout.write(text)
+        sys.stdout.write(for_stdout(text))
         self._tail = text[-1]
         now = time.monotonic()
         if now - self._flushed > FLUSH_EVERY_S:

@@ -105,11 +105,12 @@ def train(
     from charlm.training.standing import Listener
 
     directory.check_directory(out, force=force)
-    prepared = directory.corpus_for(corpus, out, model, say)
-    origin = None if model is None else Origin(Path(init), model)
-    listener = Listener(report=progress, say=say)
-    run = begin.begin(prepared, out, network, training, listener, started, origin)
-    stopped = run.go().signal
+    with directory.held(out):
+        prepared = directory.corpus_for([corpus], out, model, say)
+        origin = None if model is None else Origin(Path(init), model)
+        listener = Listener(report=progress, say=say)
+        run = begin.begin(prepared, out, network, training, listener, started, origin)
+        stopped = run.go().signal
     if stopped is not None:
         os.kill(os.getpid(), stopped)
     return Model.load(out)

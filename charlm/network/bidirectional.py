@@ -39,6 +39,10 @@ class After:
     turns: Array
     distances: Array
 
+    def rows(self, some: slice) -> "After":
+        """The same of some of the rows."""
+        return After(self.ids[some], self.turns[some], self.distances[some])
+
 
 class Bidirectional(Network):
     """A model of each symbol given all others. It can't be sampled from left to right."""

@@ -124,10 +124,15 @@ class Index:
 
     def _beginning(self, size_bytes: int) -> Callable[[int], bytes]:
         """What gives the first bytes of the suffix of some rank."""
-        text, offset = self._text, self._suffixes.item
+        text, offset, size = self._text, self._suffixes.item, len(self._suffixes)
 
         def beginning(rank: int) -> bytes:
             begin = offset(rank)
+            if not 0 <= begin < size:
+                raise DataError(
+                    f"the index in {self.corpus.path} is damaged (it leads out of the text);"
+                    " prepare the corpus again with --index."
+                )
             return text[begin : begin + size_bytes]
 
         return beginning

@@ -4,16 +4,14 @@ A `.safetensors` file with the state's arrays and the logits of what comes next.
 depend on how much was read. Going on from it is the same, to the bit, as reading the prompt again.
 """
 
-import json
 from pathlib import Path
 
 import numpy as np
-import safetensors
 import safetensors.numpy
 
-from charlm import __version__, atomic
+from charlm import __version__
 from charlm.errors import DataError
-from charlm.model_file import Model
+from charlm.model_file import Model, read_tensors, write_tensors
 from charlm.sampling.generate import Place
 
 FORMAT = 1
@@ -26,9 +24,8 @@ def save(place: Place, model: Model, path: Path) -> None:
         f"{p}.{a}": array for p, part in enumerate(place.state) for a, array in enumerate(part)
     }
     about = {"format": FORMAT, "version": __version__, "model": model.hash}
-    with atomic.whole_file(path) as temporary:
-        arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-        safetensors.numpy.save_file(arrays, temporary, {KEY: json.dumps(about)})
+    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    write_tensors(safetensors.numpy.save_file, arrays, path, KEY, about)
 
 
 def load(path: Path, model: Model) -> Place:
@@ -36,7 +33,7 @@ def load(path: Path, model: Model) -> Place:
 
     Raises DataError where the file is missing, damaged, of another kind or of another model.
     """
-    about, arrays = _read(path)
+    about, arrays = read_tensors(path, KEY)
     if about.get("format") != FORMAT:
         raise DataError(f"{path} is of a later format than this charlm knows ({FORMAT}).")
     if about.get("model") != model.hash:
@@ -59,17 +56,3 @@ def load(path: Path, model: Model) -> Place:
         tuple(arrays[f"{p}.{a}"] for a in range(len(part))) for p, part in enumerate(initial)
     )
     return Place(arrays["logits"], state)
-
-
-def _read(path: Path) -> tuple[dict, dict[str, np.ndarray]]:
-    if not path.is_file():
-        raise DataError(f"{path} is not a file; `charlm sample --save-state FILE` makes a state.")
-    try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            if KEY not in metadata:
-                raise DataError(f"{path} is not a state that `charlm sample --save-state` made.")
-            about = json.loads(metadata[KEY])
-            return about, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (safetensors.SafetensorError, ValueError) as error:
-        raise DataError(f"{path} is damaged or not a state ({error}).") from error

@@ -20,6 +20,7 @@ from charlm.tokenizer.normalizing import normalized
 from charlm.tokenizer.reading import Form, read
 from charlm.tokenizer.symbols import code_point, readable
 from charlm.tokenizer.words import PATTERNS, Words
+from charlm.untrusted import read_text
 
 __all__ = ["Decoder", "Tokenizer"]
 
@@ -53,8 +54,8 @@ class Tokenizer:
     def from_file(cls, path: Path) -> "Tokenizer":
         """The tokenizer in a file. Raises DataError, which names the file."""
         try:
-            return cls.from_json(path.read_text(encoding="utf-8"))
-        except (DataError, UnicodeDecodeError) as error:
+            return cls.from_json(read_text(path))
+        except (DataError, ValueError) as error:
             raise DataError(f"{path} cannot be used: {error}") from error
 
     def to_json(self) -> str:

@@ -4,13 +4,15 @@ Nothing in the file is trusted: ids must be 0 to V-1 without holes, and what eac
 follow from the file.
 """
 
-import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
 from charlm.errors import DataError
 from charlm.tokenizer import forms
+from charlm.untrusted import read_object
 
+LONGEST_PATTERN, MOST_REPEATS = 2000, 4  # characters; in one alternative
 _BYTES = {character: byte for byte, character in enumerate(forms.BYTE_ALPHABET)}
 
 
@@ -33,9 +35,9 @@ class Form:
 def read(text: str) -> Form:
     """The form stored in `text`. Raises DataError for anything that cannot be used."""
     try:
-        stored = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"the tokenizer is not JSON ({error}).") from error
+        stored = read_object(text)
+    except ValueError as error:
+        raise DataError(f"the tokenizer is not JSON that charlm reads ({error}).") from error
     try:
         model = stored["model"]
         kind = model.get("type", "BPE" if "merges" in model else None)
@@ -44,7 +46,7 @@ def read(text: str) -> Form:
             return _word_level(stored, model, normalize)
         if kind == "BPE":
             return _pairs(stored, model, normalize)
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise DataError(f"the tokenizer's JSON is not one of `tokenizers` ({error!r}).") from error
     raise DataError(
         f"the tokenizer's model is {kind}; charlm reads its own tokenizers and byte-level BPE."
@@ -106,6 +108,8 @@ def _pairs(stored: dict[str, Any], model: dict[str, Any], normalize: str) -> For
     if split == forms.BYTE_LEVEL and normalize == "none" and _is_bytes(pieces, boundary):
         return Form("byte", pieces, boundary, None, normalize, native=True)
     native = split == forms.PAIR_SPLIT and not added
+    if any(not piece for id, piece in enumerate(pieces) if id != boundary):
+        raise DataError("the tokenizer has a token that stands for nothing.")
     return Form("bpe", pieces, boundary, None, normalize, native)
 
 
@@ -124,9 +128,26 @@ def _check_byte_level(split: Any, model: dict[str, Any], missing: list[int]) -> 
         )
     if any(step.get("add_prefix_space") for step in byte_level):
         raise DataError("the tokenizer puts a space before a text (add_prefix_space).")
+    for step in steps:
+        pattern = step.get("pattern") or {}
+        if step.get("type") == "Split" and not _harmless(pattern.get("Regex", "")):
+            raise DataError(
+                "the tokenizer splits a text by a pattern that may take for ever; charlm reads"
+                " patterns without a repeated group or a back reference."
+            )
     for option in ("dropout", "continuing_subword_prefix", "end_of_word_suffix"):
         if model.get(option):
             raise DataError(f"the tokenizer has a {option}; charlm cannot use it.")
+
+
+def _harmless(pattern: str) -> bool:
+    """Whether a pattern is found in a time that does not explode with the text's length.
+
+    Those in use (GPT-2, Llama 3, Qwen) repeat classes of characters and no groups.
+    """
+    repeats = max(len(re.findall(r"[*+]|,\}", part)) for part in pattern.split("|"))
+    risky = re.search(r"\)[*+{]|\\[1-9k]", pattern)
+    return len(pattern) <= LONGEST_PATTERN and repeats <= MOST_REPEATS and risky is None
 
 
 def _tokens(vocabulary: dict[str, int]) -> list[str]:

@@ -116,7 +116,7 @@ class NTASGD(Running):
     def load_state_dict(self, tensors: Named, about: dict[str, Any]) -> None:
         """Becomes the average whose `state_dict` this was."""
         super().load_state_dict(tensors, about)
-        self.validations, self.count = list(about["validations"]), about["count"]
+        self.validations, self.count = [float(n) for n in about["validations"]], int(about["count"])
 
 
 AVERAGES: dict[str, type[NoAverage]] = {"none": NoAverage, "ema": EMA, "nt-asgd": NTASGD}

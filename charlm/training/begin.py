@@ -49,6 +49,7 @@ def begin(
     corpus has (`fine_tuning.fitted`). An earlier run in `out` is removed only when nothing can be
     found wrong with the new one any more.
     """
+    corpus.verify()
     device = choose_device(config, listener)
     network_config, config = decided(
         corpus, network_config, config, device, listener, started, tuned=origin is not None
@@ -111,6 +112,7 @@ def resume(
                 f" Say where it is: charlm train CORPUS --resume {out}"
             )
     corpus = Corpus(corpus_path)
+    corpus.verify()
     if corpus.hash != last.corpus_hash:
         raise DataError(
             f"{corpus.path} is not the corpus that {out} was trained on, or has changed since."
@@ -120,7 +122,10 @@ def resume(
     if {"budget", "steps", "epochs"} & changes.keys():
         config = replace(config, budget=None, steps=None, epochs=None)
     config = replace(config, **changes)
-    standing = Standing(**last.run)
+    try:
+        standing = Standing.from_dict(last.run)
+    except TypeError as error:
+        raise DataError(f"{out / checkpoint.LAST_NAME} is damaged ({error}).") from error
     if "budget" in changes:
         # The clock of a run goes on where it stopped; a new budget is time from now.
         config = replace(config, budget=changes["budget"] + standing.elapsed_s)
@@ -129,9 +134,17 @@ def resume(
     plan = _plan(config, streams)  # before the streams move on: epochs may differ in length
     device = choose_device(config, listener)
     trainer = Trainer(network, config, initial_weights(network, 0), streams, device)
-    if last.trainer["device"] != device.type:
-        listener.say(f"stopped on {last.trainer['device']}: going on, but not bit for bit")
-    trainer.load_state_dict(last.tensors, last.trainer)
+    try:
+        trainer.load_state_dict(last.tensors, last.trainer)
+    except (KeyError, ValueError, TypeError, IndexError, AttributeError, RuntimeError) as error:
+        raise DataError(f"{out / checkpoint.LAST_NAME} is damaged ({error}).") from error
+    now = _place(device)
+    before = last.trainer["device"], last.trainer.get("threads", now[1])
+    if before != now:
+        listener.say(
+            f"stopped on {before[0]}, {before[1]} threads, and this is {now[0]}, {now[1]} threads:"
+            " going on, but not bit for bit"
+        )
     if config.patience is not None and standing.stale_validations >= config.patience:
         raise ConfigError(
             f"{out} stopped because {standing.stale_validations} validations brought nothing"
@@ -237,6 +250,10 @@ def choose_device(config: TrainingConfig, listener: Listener) -> torch.device:
     torch.set_float32_matmul_precision("high" if config.precision == "tf32" else "highest")
     torch.backends.cudnn.allow_tf32 = config.precision == "tf32"
     return torch.device(name)
+
+
+def _place(device: torch.device) -> tuple[str, int]:
+    return device.type, torch.get_num_threads()
 
 
 def _streams(corpus: Corpus, network: Network, config: TrainingConfig) -> Streams:

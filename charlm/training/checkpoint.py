@@ -4,18 +4,17 @@ The tensors are the trainer's; the metadata has one entry, `charlm_run`: a JSON 
 format number, both configs, the corpus (its path and hash), the trainer's counts and the run's.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import safetensors
 import safetensors.torch
 from torch import Tensor
 
-from charlm import __version__, atomic
+from charlm import __version__
 from charlm.config import NetworkConfig, TrainingConfig
 from charlm.errors import ConfigError, DataError
+from charlm.model_file import read_tensors, write_tensors
 
 FORMAT = 1
 LAST_NAME = "last.safetensors"
@@ -47,18 +46,15 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
         "run": checkpoint.run,
     }
     tensors = {name: tensor.contiguous() for name, tensor in checkpoint.tensors.items()}
-    with atomic.whole_file(path) as temporary:
-        safetensors.torch.save_file(tensors, temporary, {"charlm_run": json.dumps(about)})
+    write_tensors(safetensors.torch.save_file, tensors, path, "charlm_run", about)
 
 
 def load(path: Path) -> Checkpoint:
     """The checkpoint in `path`. Raises DataError where there is none or it cannot be used."""
     if not path.exists():
         raise DataError(f"{path.parent} holds no {LAST_NAME}, so there is no run to go on with.")
+    about, tensors = read_tensors(path, "charlm_run", framework="pt")
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            about = json.loads((file.metadata() or {})["charlm_run"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if about["format"] != FORMAT:
             raise DataError(
                 f"{path} has format {about['format']}, and this charlm reads {FORMAT};"
@@ -73,5 +69,5 @@ def load(path: Path) -> Checkpoint:
             trainer=about["trainer"],
             run=about["run"],
         )
-    except (safetensors.SafetensorError, KeyError, TypeError, ValueError, ConfigError) as error:
+    except (KeyError, TypeError, ConfigError) as error:
         raise DataError(f"{path} is damaged or not a charlm checkpoint ({error}).") from error

@@ -1,17 +1,21 @@
 """What lies in a run directory beside what a run itself writes: its own corpus, several seeds.
 
-A run of several seeds has `seeds.json`, the seeds, and a whole run in `seed-N` for each.
+A run of several seeds has `seeds.json`, the seeds, and a whole run in `seed-N` for each. One
+process at a time trains in a directory.
 """
 
+import fcntl
 import json
+import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from charlm import atomic, model_file
 from charlm.config import PrepConfig
-from charlm.corpus import Corpus, prepare
-from charlm.errors import DataError
+from charlm.corpus import Corpus, join, prepare
+from charlm.errors import DataError, TrainingError
 from charlm.model_file import Model
 from charlm.training import checkpoint
 from charlm.training.fine_tuning import fitted
@@ -26,20 +30,52 @@ def check_directory(out: Path, *, force: bool) -> None:
     atomic.refuse_existing(out, markers=(LOG_NAME, OWN_CORPUS, SEEDS_NAME), force=force)
 
 
-def corpus_for(path: Path, out: Path, model: Model | None, say: Callable[[str], None]) -> Corpus:
-    """The corpus in `path`, or one made of the text there; in the ids of `model`, if there is one.
+def corpus_for(
+    paths: Sequence[Path], out: Path, model: Model | None, say: Callable[[str], None]
+) -> Corpus:
+    """The corpus in `paths`, or one made of the text there; in the ids of `model`, if there is one.
 
-    One that has to be made becomes a part of the run `out`.
+    Several corpora are joined. One that has to be made becomes a part of the run `out`.
     """
-    own = out / OWN_CORPUS
+    own, path = out / OWN_CORPUS, paths[0]
     if path.is_dir():
-        corpus = Corpus(path)
+        corpora = [Corpus(path) for path in paths]
+        if len(paths) > 1:
+            say(f"joining {len(paths)} corpora into {own}")
+        corpus = join(corpora, own, force=True) if len(paths) > 1 else corpora[0]
         return corpus if model is None else fitted(corpus, model, own, say)
     say(f"{'stdin' if str(path) == '-' else path} is text: preparing it into {own}")
     if model is None:
         return prepare([path], own, PrepConfig(), force=True, say=say)
     config = PrepConfig(records=model.records)
     return prepare([path], own, config, tokenizer=model.tokenizer, grow=True, force=True, say=say)
+
+
+@contextmanager
+def held(out: Path) -> Iterator[None]:
+    """Keeps other processes from training in `out`; a new directory that stays empty is removed.
+
+    Raises TrainingError where another one is at it.
+    """
+    new = not out.exists()
+    out.mkdir(parents=True, exist_ok=True)
+    handle = os.open(out, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise TrainingError(
+                f"another process is training in {out}; wait for it, or choose another name."
+            ) from None
+        except OSError:
+            pass  # a file system that has no locks
+        atomic.clear_away(out, (checkpoint.LAST_NAME, model_file.MODEL_NAME, SEEDS_NAME))
+        yield
+    finally:
+        os.close(handle)
+        if new:
+            with suppress(OSError):
+                out.rmdir()
 
 
 def clear(out: Path, keep: tuple[Path, ...] = ()) -> None:

@@ -12,21 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from charlm import model_file
-from charlm.config import SamplingConfig
+from charlm import atomic, model_file
 from charlm.corpus import Corpus
 from charlm.errors import TrainingError
 from charlm.model_file import Model
 from charlm.network import Network
-from charlm.sampling.engine import NumpyEngine
-from charlm.sampling.generate import Row
-from charlm.sampling.text import Manner, opening, sample_texts
 from charlm.score import Score
-from charlm.training import checkpoint
+from charlm.training import checkpoint, recovery
 from charlm.training.interrupts import Interrupts
+from charlm.training.peek import peek
 from charlm.training.plan import BudgetPlan, Plan, StepPlan
+from charlm.training.recovery import DivergedError, MemoryLackError
 from charlm.training.standing import Listener, Outcome, Standing
 from charlm.training.trainer import Trainer
 from charlm.training.validate import seconds_needed, validate
@@ -73,29 +70,46 @@ class Run:
         with Interrupts() as interrupts:
             if self.trainer.steps == 0:
                 self.save()  # from here on there is always something to go on with
-            try:
-                if isinstance(self.plan, BudgetPlan) and self._validates:
-                    self._probe()
-                while self._progress() < 1 and not interrupts.received and not self._impatient():
-                    self._update()
-                    if self._due():
-                        self.validate()
-                        self.save()
-                    elif time.monotonic() - self._saved > SAVE_EVERY_S:
-                        self.save()
-            except torch.OutOfMemoryError as error:
-                raise TrainingError(
-                    "the device ran out of memory. Lower --batch, --context or --width."
-                ) from error
-            ended = self._progress() >= 1 or self._impatient()
-            stopped = None if ended else interrupts.received
-            if stopped is None:
-                self.validate()
-                self.standing.finished = True
-            self.save()
+            while (trouble := self._train(interrupts)) is not None:
+                self._recover(trouble)
+            stopped = None if self.standing.finished else interrupts.received
             if stopped is not None and self.standing.best_nats_per_char is None:
                 self._save_model(None)
         return Outcome(self.trainer.steps, self.standing.best_nats_per_char, stopped)
+
+    def _train(self, interrupts: Interrupts) -> TrainingError | None:
+        """Trains and saves until the run ends or is stopped, or gives what stood in its way."""
+        try:
+            if isinstance(self.plan, BudgetPlan) and self._validates:
+                self._probe()
+            while self._progress() < 1 and not interrupts.received and not self._impatient():
+                self._update()
+                if self._due():
+                    self.validate()
+                    self.save()
+                elif time.monotonic() - self._saved > SAVE_EVERY_S:
+                    self.save()
+            if self._progress() >= 1 or self._impatient():
+                self.validate()
+                self.standing.finished = True
+            self.save()
+        except DivergedError as error:
+            return error
+        except (RuntimeError, MemoryError) as error:
+            if not recovery.out_of_memory(error):
+                raise
+            return MemoryLackError("memory ran out. Lower --batch, --context or --width.")
+        return None
+
+    def _recover(self, trouble: TrainingError) -> None:
+        """Goes back to what was saved last. Raises `trouble` where that was done too often."""
+        reached, before = self.trainer.steps, self.standing.recoveries
+        saved = self.out / checkpoint.LAST_NAME
+        self.standing, remedy = recovery.recovered(self.trainer, saved, trouble, before)
+        steps = self.trainer.steps
+        self.listener.say(f"{trouble} Going back from update {reached:,} to {steps:,}, {remedy}")
+        self._log({"steps": steps, "recovered_from": reached, "remedy": remedy})
+        self.save()
 
     def validate(self) -> None:
         """Validates the weights, or their average, unless that was done, and keeps them if best."""
@@ -137,13 +151,13 @@ class Run:
             }
         )
         if self.config.peek:
-            self.listener.say(self._peek(self.config.peek))
+            self.listener.say(peek(self.network, self._numpy_weights(), self.corpus, self.config))
 
     def save(self) -> None:
         """Writes `last.safetensors`, unless the weights have gone bad since the last report."""
         standing = self.standing
         standing.losses = [float(loss) for loss in standing.losses]
-        self._check(sum(standing.losses))
+        self._check_losses()
         for weight in self.trainer.weights.values():
             self._check(float(weight.detach().sum()))
         standing.elapsed_s = self._elapsed()
@@ -171,9 +185,9 @@ class Run:
             return
         # Reports thin out as a run grows: each tenth update at first, later each hundredth part.
         standing.next_report = trainer.steps + max(10, trainer.steps // 100)
-        loss_nats = sum(float(loss) for loss in standing.losses) / len(standing.losses)
+        loss_nats = self._check_losses()
         standing.losses = []
-        self._check(loss_nats)
+        standing.lowest_loss_nats = min(loss_nats, standing.lowest_loss_nats or loss_nats)
         elapsed_s = self._elapsed()
         self._log(
             {
@@ -188,6 +202,16 @@ class Run:
             }
         )
 
+    def _check_losses(self) -> float:
+        """The mean loss since the last report. Raises DivergedError where it has gone wild."""
+        standing = self.standing
+        loss_nats = sum(float(loss) for loss in standing.losses) / max(1, len(standing.losses))
+        self._check(loss_nats)
+        wild = recovery.exploded(loss_nats, standing.lowest_loss_nats, self.network.vocabulary)
+        if wild and standing.recoveries < recovery.RECOVERIES:
+            raise DivergedError(f"the loss rose to {loss_nats:.3g} nats.")
+        return loss_nats
+
     def _check(self, loss_nats: float) -> None:
         """Raises TrainingError for what is not a number any more, before it is saved."""
         if math.isfinite(loss_nats):
@@ -198,7 +222,7 @@ class Run:
             else ""
         )
         rate = self.trainer.peak_lr
-        raise TrainingError(
+        raise DivergedError(
             f"the loss or a weight is {loss_nats} after {self.trainer.steps} updates. Try a lower"
             f" --lr (it was {rate:g}) or a lower --clip (it was {self.config.clip})." + kept
         )
@@ -228,19 +252,6 @@ class Run:
                 )
         self.plan.validation_s = whole_s * self.standing.val_share
 
-    def _peek(self, length: int) -> str:
-        tokenizer = self.corpus.tokenizer
-        pieces: list[str] = []
-        sample_texts(
-            NumpyEngine(self.network, self._numpy_weights()),
-            tokenizer,
-            [Row(0, opening(tokenizer, self.corpus.records, np.empty(0, dtype=np.int64)))],
-            Manner(SamplingConfig(), self.config.seed or 0, length),
-            emit=lambda row, text: pieces.append(text),
-            ended=lambda row, sample: None,
-        )
-        return "".join(pieces)
-
     def _progress(self) -> float:
         return self.plan.progress(self.trainer.steps, self._elapsed())
 
@@ -252,7 +263,8 @@ class Run:
         return patience is not None and self.standing.stale_validations >= patience
 
     def _log(self, entry: dict[str, Any]) -> None:
-        with (self.out / LOG_NAME).open("a", encoding="utf-8") as log:
+        path = self.out / LOG_NAME
+        with atomic.room_for(path), path.open("a", encoding="utf-8") as log:
             log.write(json.dumps(entry) + "\n")
             self.standing.log_bytes = log.tell()
         self.listener.report(entry)

@@ -114,8 +114,9 @@ def go(
 ) -> Result:
     """Goes on with the run of a seed; `corpus` and `changes` are those of `begin.resume`."""
     try:
-        resumed = begin.resume(run, corpus, changes, eyes.listener(), time.monotonic())
-        outcome = watch.go(resumed, eyes)
+        with directory.held(run):
+            resumed = begin.resume(run, corpus, changes, eyes.listener(), time.monotonic())
+            outcome = watch.go(resumed, eyes)
     except TrainingError as error:
         return Result(seed, run, error=str(error))
     return Result(seed, run, outcome.steps, outcome.best_nats_per_char, signal=outcome.signal)

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_type_hints
+
+from charlm.untrusted import fits
 
 
 @dataclass
@@ -29,7 +31,17 @@ class Standing:
     val_share: float = 1.0
     finished: bool = False
     init: dict[str, Any] | None = None  # of the model that it went on from
+    recoveries: int = 0
+    lowest_loss_nats: float | None = None  # of a report
     losses: list[Any] = field(default_factory=list)  # since the last report
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Standing":
+        """The standing with these values. Raises TypeError for what a run never writes."""
+        for name, hint in get_type_hints(cls).items():
+            if name in values and not fits(hint, values[name]):
+                raise TypeError(f"{name} is {str(values[name])[:40]!r}")
+        return cls(**values)
 
 
 @dataclass(frozen=True)

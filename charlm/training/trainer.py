@@ -53,6 +53,8 @@ class Trainer:
         self.generator = torch.Generator(device).manual_seed(config.seed or 0)
         self.steps = 0
         self.tokens = 0
+        self.lr_share = 1.0  # less after a recovery
+        self.parts = 1  # in which an update's rows are read, one after another
         self._loss = torch.compile(self._batch_loss) if config.compile else self._batch_loss
         self._autocast = torch.autocast(
             device.type, torch.bfloat16, enabled=config.precision == "bfloat16"
@@ -65,41 +67,33 @@ class Trainer:
         tensors that need not be waited for, and the share of the peak learning rate it used.
         """
         batch = self.streams.next()
-        inputs, targets = self._tensor(batch.inputs), self._tensor(batch.targets)
-        state = self._state_before(batch)
-        with self._autocast:
-            loss, penalty, state = self._loss(inputs, targets, state, self._after(batch))
-        (loss + penalty).backward()
-        # clone: a part may be a view of a whole context, or two of them of one
-        self.state = tuple(tuple(part.detach().clone() for part in layer) for layer in state)
+        loss = self._gradient(batch)
         clip = self.config.clip or float("inf")
         norm = torch.nn.utils.clip_grad_norm_(self.weights.values(), clip)
         share = schedules.share(self.config.schedule, progress, self.config.warmup)
         # A context of half the length is half as good an estimate: Merity et al. 2017, sec. 4.1.
-        scale = inputs.shape[1] / self.config.context if self.config.vary_context else 1.0
+        steps = batch.inputs.shape[1]
+        scale = steps / self.config.context if self.config.vary_context else 1.0
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = group["peak_lr"] * share * scale
+                group["lr"] = group["peak_lr"] * share * scale * self.lr_share
             optimizer.step()
             optimizer.zero_grad()
         self.steps += 1
         self.average.updated(self.steps)
         self.tokens += batch.tokens
-        return loss.detach(), norm, share
+        return loss, norm, share
 
     @property
     def peak_lr(self) -> float:
-        """The highest learning rate of the run."""
-        return self.optimizers[0].param_groups[0]["peak_lr"]
+        """The highest learning rate of what is left of the run."""
+        return self.optimizers[0].param_groups[0]["peak_lr"] * self.lr_share
 
     def state_dict(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """All that changes: tensors by name, and plain data."""
         tensors = {f"weights.{name}": weight.detach() for name, weight in self.weights.items()}
-        groups = []
         for i, optimizer in enumerate(self.optimizers):
-            saved = optimizer.state_dict()
-            groups.append(saved["param_groups"])
-            for number, entries in saved["state"].items():
+            for number, entries in optimizer.state_dict()["state"].items():
                 for name, value in entries.items():
                     if value is not None:
                         tensors[f"optimizer.{i}.{number}.{name}"] = torch.as_tensor(value)
@@ -112,9 +106,11 @@ class Trainer:
         about = {
             "steps": self.steps,
             "tokens": self.tokens,
+            "lr_share": self.lr_share,
+            "parts": self.parts,
             "device": self.device.type,
+            "threads": torch.get_num_threads(),
             "streams": self.streams.state_dict(),
-            "optimizer_groups": groups,
             "average": average,
         }
         return tensors, about
@@ -126,14 +122,20 @@ class Trainer:
         """
         with torch.no_grad():
             for name, weight in self.weights.items():
-                weight.copy_(tensors[f"weights.{name}"])
-        for i, (optimizer, groups) in enumerate(
-            zip(self.optimizers, about["optimizer_groups"], strict=True)
-        ):
+                weight.copy_(_shaped(tensors[f"weights.{name}"], weight.shape))
+                weight.grad = None
+        for i, optimizer in enumerate(self.optimizers):
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
             entries: dict[int, dict[str, Tensor]] = {}
             for key, value in _under(tensors, f"optimizer.{i}.").items():
                 number, name = key.split(".", 1)
+                if value.ndim:
+                    _shaped(value, parameters[int(number)].shape)
                 entries.setdefault(int(number), {})[name] = value
+            if len({frozenset(each) for each in entries.values()}) > 1:
+                raise ValueError("what the optimiser remembers of the weights differs in kind")
+            # The groups, rates and all, follow from the config.
+            groups = optimizer.state_dict()["param_groups"]
             optimizer.load_state_dict({"state": entries, "param_groups": groups})
         self.average.load_state_dict(_under(tensors, "average."), about.get("average", {}))
         parts: dict[int, dict[int, Tensor]] = {}
@@ -150,9 +152,46 @@ class Trainer:
             self.generator.set_state(tensors["generator"].cpu())
         else:
             self.generator.manual_seed((self.config.seed or 0) + about["steps"])
+        # A run saved by an earlier version has had no recovery.
+        batch_parts, lr_share = about.get("parts", 1), about.get("lr_share", 1.0)
+        for count in (about["steps"], about["tokens"], batch_parts, *about["streams"].values()):
+            if type(count) is not int or not 0 <= count < 1 << 62:
+                raise ValueError(f"a count is {str(count)[:40]}")
+        if not 0 < lr_share <= 1:
+            raise ValueError(f"the share of the learning rate is {lr_share}")
         self.steps = about["steps"]
         self.tokens = about["tokens"]
+        self.lr_share, self.parts = lr_share, max(1, batch_parts)
         self.streams.load_state_dict(about["streams"])
+
+    def _gradient(self, batch: Batch) -> Tensor:
+        """The mean loss of a batch, whose gradient is added to that of the weights."""
+        inputs, targets = self._tensor(batch.inputs), self._tensor(batch.targets)
+        before, after = self._state_before(batch), self._after(batch)
+        total = torch.zeros((), device=self.device)
+        states = []
+        edges = np.linspace(0, len(inputs), min(self.parts, len(inputs)) + 1).astype(int).tolist()
+        for rows in map(slice, edges, edges[1:]):
+            with self._autocast:
+                loss, penalty, state = self._loss(
+                    inputs[rows],
+                    targets[rows],
+                    tuple(tuple(part[rows] for part in layer) for layer in before),
+                    after and after.rows(rows),
+                )
+            # 1 where there is one part; none of a part's targets may count.
+            if share := int((batch.targets[rows] != IGNORED).sum()) / batch.tokens:
+                ((loss + penalty) * share).backward()
+                total = total + loss.detach() * share
+            states.append(state)
+        # cat makes copies: a part may be a view of a whole context, or two of them of one
+        self.state = tuple(
+            tuple(
+                torch.cat([part.detach() for part in parts]) for parts in zip(*layers, strict=True)
+            )
+            for layers in zip(*states, strict=True)
+        )
+        return total
 
     def _batch_loss(
         self, inputs: Tensor, targets: Tensor, state: State, after: After | None
@@ -199,6 +238,13 @@ class Trainer:
 def _in_own_precision(scan: Callable, xp: Any, w: dict[str, Tensor], x: Tensor, state: Any) -> Any:
     with torch.autocast(x.device.type, enabled=False):
         return scan(xp, w, x.to(next(iter(w.values())).dtype), state)
+
+
+def _shaped(tensor: Tensor, shape: torch.Size) -> Tensor:
+    """The tensor itself. Raises ValueError where its shape is another one."""
+    if tensor.shape != shape:
+        raise ValueError(f"a tensor is {tuple(tensor.shape)} where {tuple(shape)} belongs")
+    return tensor
 
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

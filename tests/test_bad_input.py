@@ -1,0 +1,192 @@
+"""Every command against whatever it may be given: one clear line, and never a traceback."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from charlm import model_file
+from charlm.config import NetworkConfig, PrepConfig
+from charlm.corpus import prepare
+from charlm.model_file import Model
+from charlm.network import build
+from charlm.training.initialise import initial_weights
+
+# Runs each command line it is told of in a process of its own, forked from one in which all that
+# is slow to load is loaded.
+SERVER = """
+import gc, json, os, signal, sys, time, traceback
+import charlm.cli, charlm.training.begin, charlm.measuring.evaluation, charlm.compression
+import torch
+torch.set_num_threads(1)
+gc.freeze()
+for line in sys.stdin:
+    case = json.loads(line)
+    child = os.fork()
+    if not child:
+        os.chdir(case["cwd"])
+        for number, (path, flags) in enumerate(case["streams"]):
+            if path:
+                os.dup2(os.open(path, flags, 0o600), number)
+        for number, (path, _) in enumerate(case["streams"]):
+            if not path:
+                os.close(number)
+        sys.stdin, sys.stdout, sys.stderr = (
+            open(number, mode, closefd=False) if case["streams"][number][0] else None
+            for number, mode in enumerate("rww")
+        )
+        code = 70
+        try:
+            code = charlm.cli.main(case["args"])
+            for stream in filter(None, (sys.stdout, sys.stderr)):
+                stream.flush()
+        except BaseException:
+            traceback.print_exc()
+            sys.stderr.flush()
+        os._exit(code)
+    until = time.monotonic() + case["timeout_s"]
+    while not (found := os.waitpid(child, os.WNOHANG))[0]:
+        if time.monotonic() > until:
+            os.kill(child, signal.SIGKILL)
+        time.sleep(0.002)
+    print(os.waitstatus_to_exitcode(found[1]), flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with all that the table names; its models have learned nothing."""
+    folder = tmp_path_factory.mktemp("bad")
+    (folder / "text").write_text("the king shall have his own again.\n" * 30)
+    corpus = prepare([folder / "text"], folder / "CORPUS", PrepConfig())
+    for name in ("MODEL", "BOTH"):
+        config = NetworkConfig(width=8, cell="gru", bidirectional=name == "BOTH")
+        network = build(config, corpus.tokenizer.vocabulary)
+        weights = {key: weight.numpy() for key, weight in initial_weights(network, 1).items()}
+        (folder / name).mkdir()
+        made = Model(network, weights, corpus.tokenizer)
+        model_file.save(made, folder / name / model_file.MODEL_NAME)
+    for name, data in TEXTS.items():
+        (folder / name).write_bytes(data)
+    (folder / "DIR").mkdir()
+    os.mkfifo(folder / "FIFO")
+    (folder / "SECRET").write_text("the king")
+    (folder / "SECRET").chmod(0)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(place):
+    """Runs `charlm ARGS` in `place`: status, stdout and stderr."""
+    server = subprocess.Popen(
+        [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    counter = iter(range(10**6))
+
+    def run(args, stdin="/dev/null", stdout=None):
+        number = next(counter)
+        out, err = place / f"{number}.stdout", place / f"{number}.stderr"
+        write = os.O_WRONLY | os.O_CREAT
+        streams = [
+            (stdin, os.O_RDONLY),
+            (str(out) if stdout is None else stdout, write),
+            (str(err), write),
+        ]
+        args = [arg.replace("NEW", f"new-{number}") for arg in args.split()]
+        case = {"cwd": str(place), "args": args, "streams": streams, "timeout_s": 120}
+        server.stdin.write(json.dumps(case) + "\n")
+        server.stdin.flush()
+        return int(server.stdout.readline()), err.read_text()
+
+    yield run
+    server.stdin.close()
+    server.wait()
+    server.stdout.close()
+
+
+TEXTS = {
+    "EMPTY": b"",
+    "ONE": b"t",
+    "NUL": b"the\0king\0",
+    "SURROGATE": b"the \xed\xa0\x80 king",
+    "LATIN": b"the caf\xe9 of the king",
+    "NOISE": bytes((i * i * 31 + i // 7) % 256 for i in range(3000)),
+}
+STRANGE = ("DIR", "MISSING")
+READ_TEXT = (
+    "prep FILE -o NEW", "train FILE -o NEW --steps 1 --width 8", "score MODEL FILE",
+    "eval MODEL FILE", "compare MODEL MODEL FILE", "compress MODEL FILE -o NEW",
+    "decompress MODEL FILE -o NEW", "fill BOTH FILE --length 1",
+    "sample MODEL --prompt-file FILE --length 3", "next MODEL --prompt-file FILE",
+    "prep ONE --tokenizer FILE -o NEW",
+)  # fmt: skip
+READ_MODEL = (
+    "sample FILE", "fill FILE ONE", "score FILE ONE", "next FILE", "eval FILE ONE",
+    "compare FILE MODEL ONE", "compress FILE ONE -o NEW", "decompress FILE ONE -o NEW",
+    "info FILE", "train ONE --init FILE -o NEW", "train --resume FILE",
+    "sample MODEL --state FILE",
+)  # fmt: skip
+READ_CORPUS = ("zoo FILE --budget 1s --seed 1", "sample MODEL --novel 5 --index FILE --length 3")
+WRITE = (
+    "sample MODEL --length 3", "score MODEL ONE", "next MODEL", "eval MODEL CORPUS",
+    "compress MODEL ONE", "info MODEL", "corpus list", "prep ONE -o NEW --json",
+)  # fmt: skip
+# What is nothing bad and can be done: some texts are short or odd, and any bytes can be compressed.
+FINE = {
+    "prep": ("ONE", "NUL"), "train": ("ONE", "NUL"), "score": ("EMPTY", "ONE", "NUL"),
+    "eval": ("ONE",), "compare": ("ONE", "NUL"), "compress": tuple(TEXTS),
+    "fill": ("EMPTY", "ONE", "NUL"), "sample": ("EMPTY", "ONE"), "next": ("EMPTY", "ONE"),
+}  # fmt: skip
+
+CASES = [
+    (line, name)
+    for lines, names in (
+        (READ_TEXT, (*TEXTS, *STRANGE)),
+        ((*READ_MODEL, *READ_CORPUS), ("EMPTY", "NOISE", "FIFO", *STRANGE)),
+    )
+    for line in lines
+    for name in names
+]
+
+
+def is_clear(status, stderr):
+    """An error is told in one line, after whatever was said on the way; wrong usage says how."""
+    assert "Traceback" not in stderr
+    assert status in (1, 2), stderr
+    if status == 1:
+        assert stderr.count("charlm: ") == 1, stderr
+        assert stderr.splitlines()[-1].startswith("charlm: ")
+    else:
+        assert "Usage: " in stderr
+
+
+def test_the_table_is_long():
+    assert len(set(CASES)) >= 60
+
+
+@pytest.mark.parametrize(("line", "name"), CASES)
+def test_whatever_it_reads(run, line, name):
+    status, stderr = run(line.replace("FILE", name))
+    if line in READ_TEXT and "--tokenizer" not in line and name in FINE.get(line.split()[0], ()):
+        assert status == 0, stderr
+    else:
+        is_clear(status, stderr)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+@pytest.mark.parametrize("line", [*READ_TEXT, *READ_MODEL, *READ_CORPUS])
+def test_what_must_not_be_read(run, line):
+    is_clear(*run(line.replace("FILE", "SECRET")))
+
+
+@pytest.mark.parametrize("line", WRITE)
+@pytest.mark.parametrize("stdout", ["/dev/full", ""])
+def test_a_full_disk_and_a_closed_stdout_for_the_result(run, line, stdout):
+    is_clear(*run(line, stdout=stdout))
+
+
+@pytest.mark.parametrize("line", ["prep - -o NEW", "eval MODEL -", "compare MODEL MODEL -"])
+def test_a_closed_stdin_has_nothing_to_read(run, line):
+    is_clear(*run(line, stdin=""))

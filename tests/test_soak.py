@@ -1,0 +1,18 @@
+"""The short form of bench/soak.py: killed several times, a run ends as if nothing had been."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+
+def test_a_run_survives_being_killed():
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.soak", "--kills", "5"],
+        capture_output=True,
+        cwd=Path(__file__).parents[1],
+        timeout=900,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    first, _ = map(json.loads, done.stdout.splitlines())
+    assert first["value"] >= 5
