@@ -84,7 +84,9 @@ def test_runs_are_drawn_together_in_the_terminal(charlm, run, tmp_path):
     assert "train" not in plotted(charlm, "one", "--split", "val", cwd=tmp_path)
 
 
-@pytest.mark.parametrize(("kind", "begin"), [("svg", b"<?xml"), ("png", b"\x89PNG")])
+@pytest.mark.parametrize(
+    ("kind", "begin"), [("svg", b"<?xml"), ("png", b"\x89PNG"), ("pdf", b"%PDF")]
+)
 def test_a_picture_is_written_the_same_each_time(charlm, run, tmp_path, kind, begin):
     pytest.importorskip("matplotlib")
     path, out = run("one", *LOG), tmp_path / f"curves.{kind}"
@@ -112,6 +114,28 @@ def test_what_a_killed_run_left_unfinished_is_passed_over(charlm, run):
     with (path / "log.jsonl").open("a") as log:
         log.write('{"steps": 30, "loss')
     assert plotted(charlm, path, "--json") == whole
+
+
+def test_what_was_made_again_is_drawn_once(charlm, run):
+    lost = report(20, 9.0)
+    went_back = {"steps": 10, "recovered_from": 20, "remedy": "with half the rate"}
+    path = run("a", *LOG[:3], lost, went_back, *LOG[3:])
+    other = run("b", *LOG)
+    steps = [
+        [
+            json.loads(line)["steps"]
+            for line in plotted(charlm, one, "--x", "steps", "--json").split("\n")
+            if line
+        ]
+        for one in (path, other)
+    ]
+    assert steps[0] == steps[1] == [1, 10, 20, 10, 20]
+
+
+def test_a_run_without_validations_has_none_to_draw(charlm, run):
+    done = charlm("plot", run("a", *LOG[:2]), "--split", "val")
+    assert done.returncode == 1
+    assert b"no run has been validated" in done.stderr
 
 
 def test_it_says_what_to_install(run):

@@ -201,3 +201,9 @@ def test_a_text_too_short_is_told(tokenizer):
     model = model_of(tokenizer, cell="rnn", width=8)
     with pytest.raises(DataError, match="lower --back"):
         gradient.norms(model.network, model.weights, tokenizer.encode(TEXT[:60]), 50)
+
+
+@pytest.mark.parametrize("texts", [["a"], ["", "", "", "", ""]])
+def test_too_little_to_follow_is_told(texts):
+    with pytest.raises(DataError, match="too few"):
+        tracking.best(texts, iter(np.ones((len(texts), 2))), 1)

@@ -325,7 +325,8 @@ def test_a_device_that_is_not_here_is_refused():
         begin.choose_device(TrainingConfig(device="cuda"), Listener())
 
 
-def test_a_run_that_goes_bad_goes_back_with_half_the_rate(data, tmp_path):
+def test_a_run_that_goes_bad_goes_back_with_half_the_rate(data, tmp_path, monkeypatch):
+    monkeypatch.setattr("charlm.training.run.SAVE_EVERY_S", 1e9)
     said, seen = [], []
 
     def update(progress, tokens):

@@ -9,6 +9,7 @@ import click
 from charlm.cli.compress import check_output
 from charlm.cli.options import PATH
 from charlm.cli.shading import coloured
+from charlm.errors import DataError
 
 ROWS = 24
 
@@ -82,6 +83,8 @@ def command(
         check_output(output, force)
     found = [curve for run in runs for curve in reading.curves(run, across, up)]
     found = [curve for curve in found if split in ("both", curve.split)]
+    if not found:
+        raise DataError("there is nothing to draw: no run has been validated.")
     labels = reading.ACROSS[across], reading.UP[up]
     if as_json:
         for curve in found:

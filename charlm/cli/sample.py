@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from charlm.sampling.text import Manner
 
 FOLLOWED_CHARS_PER_S = 50.0
-ENDS = ("stops", "max_lines", "until_record", "ban", "allow", "match")
 # Of each pair only one can be asked for.
 APART = {
     "per_line": (
@@ -167,7 +166,7 @@ def _check(values: dict[str, Any], config: SamplingConfig) -> None:
 
 
 def _manner(model: "Model", config: SamplingConfig, values: dict[str, Any]) -> "Manner":
-    from charlm.sampling.session import manner_of
+    from charlm.sampling.session import ENDS, manner_of
 
     return manner_of(
         model,

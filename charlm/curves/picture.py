@@ -21,7 +21,7 @@ def save(curves: Sequence[Curve], across: str, up: str, path: Path) -> None:
     except ImportError as error:
         raise ConfigError("a picture takes matplotlib: pip install 'charlm[plot]'.") from error
 
-    # Else an SVG's names are drawn by chance, and it has the date in it.
+    # Else an SVG's names are drawn by chance.
     with matplotlib.rc_context({"svg.hashsalt": "charlm"}):
         figure = Figure(figsize=(8, 4.5), layout="constrained")
         axes = figure.subplots()
@@ -42,5 +42,5 @@ def save(curves: Sequence[Curve], across: str, up: str, path: Path) -> None:
         axes.legend()
         kind = path.suffix[1:]
         with atomic.whole_file(path) as temporary:
-            metadata = {"Date": None} if kind == "svg" else None
-            figure.savefig(temporary, format=kind, dpi=150, metadata=metadata)
+            dates = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+            figure.savefig(temporary, format=kind, dpi=150, metadata=dates.get(kind))

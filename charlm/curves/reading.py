@@ -83,6 +83,11 @@ def _entries(log: Path) -> list[dict[str, Any]]:
             if number == len(lines) and not line.endswith("\n"):
                 break
             raise DataError(f"{log}, line {number}, is not JSON; the log is damaged.") from None
-        if number > 1:
+        if not isinstance(entry, dict):
+            raise DataError(f"{log}, line {number}, is no object; the log is damaged.")
+        if "recovered_from" in entry:
+            # What came after was made again.
+            found = [one for one in found if one.get("steps", 0) <= entry["steps"]]
+        elif number > 1:
             found.append(entry)
     return found

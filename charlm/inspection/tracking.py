@@ -12,7 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from charlm.errors import DataError
+
 BLOCK = 256  # steps summed up at once
+LEAST_SYMBOLS = 4  # two to choose by, and two to tell of
 
 
 def _since(restarts: Callable[[str], bool]) -> Callable[[str], list[float]]:
@@ -80,10 +83,13 @@ def best(texts: list[str], values: Iterable[np.ndarray], top: int) -> list[Track
     """The `top` units for each of TRACKS, the best first.
 
     `texts` (T,) is what each symbol adds to the text, and `values` gives T arrays (U,), the units
-    after it. What is the same all over one half of the text is left out.
+    after it. What is the same all over one half of the text is left out. Raises DataError for fewer
+    than LEAST_SYMBOLS.
     """
     ends = np.cumsum([len(text) for text in texts])
     whole = "".join(texts)
+    if len(texts) < LEAST_SYMBOLS or not whole:
+        raise DataError(f"{len(texts)} symbols are too few for units to follow anything in.")
     # (T, tracks); before the first character is whole there is nothing to tell
     told = np.array([track(whole) for track in TRACKS.values()]).T[np.maximum(ends, 1) - 1]
     values, half = iter(values), len(texts) // 2

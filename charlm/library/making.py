@@ -12,7 +12,7 @@ from charlm.atomic import whole_directory
 from charlm.config import NetworkConfig, PrepConfig, TrainingConfig
 from charlm.corpus import MARKER, Corpus
 from charlm.corpus import prepare as prepare_corpus
-from charlm.errors import ConfigError
+from charlm.errors import ConfigError, DataError
 from charlm.library.model import Model
 from charlm.library.options import PrepOptions, TrainOptions
 from charlm.tokenizer import Tokenizer
@@ -95,6 +95,8 @@ def train(
             raise ConfigError("preset names a network, and init takes the model's own.")
         presets.fill(given, preset, set(given))
     shape = {name: given.pop(name) for name in NETWORK_KNOBS & given.keys()}
+    if not corpus.exists():
+        raise DataError(f"{corpus} does not exist.")
     model = None if init is None else model_to_tune(Path(init), out, shape)
     network = NetworkConfig.from_dict(shape) if model is None else model.network.config
     training = TrainingConfig.from_dict(given)

@@ -14,11 +14,9 @@ from charlm.measuring.scorer import Scorer
 from charlm.sampling.engine import Engine, engine_of
 from charlm.sampling.generate import Place, Row, read
 from charlm.sampling.prompts import Prompts
-from charlm.sampling.session import Session, check_reads_on, manner_of
+from charlm.sampling.session import ENDS, Session, check_reads_on, manner_of
 from charlm.sampling.text import opening, sample_texts, sampling_texts
 from charlm.score import Score, log_softmax
-
-ENDS = ("stops", "max_lines", "until_record", "ban", "allow", "match")
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,9 @@ from charlm.sampling.generate import Place, Row
 from charlm.sampling.prompts import Prompts
 from charlm.sampling.text import DEFAULT_LENGTH, RECORD_LENGTH, Manner, opening
 
+# What `manner_of` takes beside the knobs of a SamplingConfig.
+ENDS = ("stops", "max_lines", "until_record", "ban", "allow", "match")
+
 
 @dataclass(frozen=True)
 class Session:

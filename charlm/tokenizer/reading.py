@@ -12,7 +12,7 @@ from charlm.errors import DataError
 from charlm.tokenizer import forms
 from charlm.untrusted import read_object
 
-LONGEST_PATTERN, MOST_REPEATS = 2000, 4  # characters; in one alternative
+LONGEST_PATTERN, MOST_REPEATS = 2000, 2  # characters; in one alternative
 _BYTES = {character: byte for byte, character in enumerate(forms.BYTE_ALPHABET)}
 
 
@@ -145,8 +145,8 @@ def _harmless(pattern: str) -> bool:
 
     Those in use (GPT-2, Llama 3, Qwen) repeat classes of characters and no groups.
     """
-    repeats = max(len(re.findall(r"[*+]|,\}", part)) for part in pattern.split("|"))
-    risky = re.search(r"\)[*+{]|\\[1-9k]", pattern)
+    repeats = max(len(re.findall(r"[*+]|\{\d*,|\{\d{3}", part)) for part in pattern.split("|"))
+    risky = re.search(r"\)[*+{]|\\[1-9kg]", pattern)
     return len(pattern) <= LONGEST_PATTERN and repeats <= MOST_REPEATS and risky is None
 
 

@@ -58,7 +58,8 @@ class Running(NoAverage):
         self.average, self.weights = None, self.plain
         if tensors:
             self.average = self.weights = {
-                name: tensors[name].to(weight.device).clone() for name, weight in self.plain.items()
+                name: tensors[name].to(weight.device).view(weight.shape).clone()
+                for name, weight in self.plain.items()
             }
 
 

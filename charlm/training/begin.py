@@ -183,25 +183,25 @@ def decided(
     if config.budget is config.steps is config.epochs is None:
         config = replace(config, budget=DEFAULT_BUDGET_S)
     tokens = corpus.size("train").tokens
-    updates = None
+    choice = None
     open_knobs = (network.width, config.optimizer, config.lr, config.dropout)
     if config.budget is not None and None in open_knobs and tokens:
         vocabulary = corpus.tokenizer.vocabulary
         choice = choosing.for_budget(network, config, vocabulary, tokens, device, started)
-        listener.say(choice.why(tokens))
         network, config = choice.fill(network, config)
-        updates = choice.updates
     if config.optimizer is None:
         config = replace(config, optimizer=optimizers.USUAL)
     if config.batch is None:
         config = replace(config, batch=optimizers.batch_of(config.optimizer))
     if config.lr is None:
-        share = LR_SHARE if tuned else 1.0
+        share, updates = LR_SHARE if tuned else 1.0, choice and choice.updates
         config = replace(config, lr=share * default_lr(network, config.optimizer, updates))
     if config.dropout is None:
         config = replace(config, dropout=default_dropout(tokens))
         if config.dropout:
             listener.say(f"dropout {config.dropout:g}, as the text is short")
+    if choice is not None:
+        listener.say(choice.why(config.lr, tokens))
     return network, config
 
 

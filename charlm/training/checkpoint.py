@@ -60,6 +60,8 @@ def load(path: Path) -> Checkpoint:
                 f"{path} has format {about['format']}, and this charlm reads {FORMAT};"
                 f" it was written by charlm {about['version']}."
             )
+        if not (isinstance(about["trainer"], dict) and isinstance(about["run"], dict)):
+            raise TypeError("what it tells of the run is no object")
         return Checkpoint(
             network=NetworkConfig.from_dict(about["network"]),
             training=TrainingConfig.from_dict(about["training"]),

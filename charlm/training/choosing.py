@@ -56,11 +56,11 @@ class Choice:
     updates: float
     budget_s: float
 
-    def why(self, tokens: int) -> str:
-        """The choice and its reason, for a text of so many tokens."""
+    def why(self, lr: float, tokens: int) -> str:
+        """The choice and its reason, for a text of so many tokens; `lr` is the rate it led to."""
         epochs = self.tokens / tokens
         return (
-            f"width {self.width}, dropout {self.dropout:g}, {self.optimizer}: in"
+            f"width {self.width}, dropout {self.dropout:g}, {self.optimizer} at {lr:.2g}: in"
             f" {self.budget_s:.0f} s it makes about {self.updates:,.0f} updates here and reads"
             f" {self.tokens:,.0f} tokens, the text {epochs:.2g} times"
         )
@@ -72,8 +72,8 @@ class Choice:
         return replace(network, width=self.width), replace(
             config,
             budget=self.budget_s,
-            dropout=self.dropout if config.dropout is None else config.dropout,
-            optimizer=config.optimizer or self.optimizer,
+            dropout=self.dropout,
+            optimizer=self.optimizer,
         )
 
 
@@ -143,7 +143,9 @@ def choose(
             break
         best = (width, read)
     width, read = best
-    dropout = next(share for limit, share in DROPOUTS if read < limit * tokens)
+    dropout = config.dropout
+    if dropout is None:
+        dropout = next(share for limit, share in DROPOUTS if read < limit * tokens)
     share = min(1.0, MOST_EPOCHS * tokens / read)
     read, budget_s = share * read, other_s + share * (budget_s - other_s)
     return Choice(width, dropout, optimizer, read, read / update_tokens, budget_s)

@@ -81,9 +81,10 @@ def held(out: Path) -> Iterator[None]:
 def clear(out: Path, keep: tuple[Path, ...] = ()) -> None:
     """Removes an earlier run in `out`, but for its own corpus and the runs in `keep`."""
     if (out / SEEDS_NAME).exists():
-        for run in seeds(out).values():
-            if run not in keep:
-                shutil.rmtree(run, ignore_errors=True)
+        with suppress(DataError):  # a damaged list names no runs
+            for run in seeds(out).values():
+                if run not in keep:
+                    shutil.rmtree(run, ignore_errors=True)
     for name in (SEEDS_NAME, checkpoint.LAST_NAME, model_file.MODEL_NAME, LOG_NAME):
         (out / name).unlink(missing_ok=True)
 

@@ -113,6 +113,15 @@ OPTIMIZERS: dict[str, Callable[[Named, float, float, int], list[torch.optim.Opti
     "muon": muon,
 }
 
+# What each of torch's optimisers keeps of a weight.
+REMEMBERED = {
+    "AdamW": {"step", "exp_avg", "exp_avg_sq"},
+    "Adam": {"step", "exp_avg", "exp_avg_sq"},
+    "RMSprop": {"step", "square_avg"},
+    "SGD": set(),
+    "Muon": {"momentum"},
+}
+
 
 class Muon(torch.optim.Optimizer):
     """Momentum whose update is made orthogonal, gate block by gate block.

@@ -30,18 +30,20 @@ class MemoryLackError(TrainingError):
 
 
 def recovered(
-    trainer: Trainer, saved: Path, trouble: TrainingError, recoveries: int
+    trainer: Trainer, saved: Path, trouble: TrainingError, now: Standing
 ) -> tuple[Standing, str]:
     """Takes the trainer back to what is in `saved`: the standing then, and what is otherwise now.
 
-    Raises `trouble` where the run has had all its `recoveries`.
+    The best model stays the one that there is `now`. Raises `trouble` where the run has had all its
+    recoveries.
     """
-    if recoveries == RECOVERIES:
+    if now.recoveries >= RECOVERIES:
         raise trouble
     last = checkpoint.load(saved)
     trainer.load_state_dict(last.tensors, last.trainer)
     standing = Standing.from_dict(last.run)
-    standing.recoveries = recoveries + 1
+    standing.recoveries = now.recoveries + 1
+    standing.best_nats_per_char, standing.best_steps = now.best_nats_per_char, now.best_steps
     if isinstance(trouble, MemoryLackError):
         trainer.parts *= 2
         return standing, f"with each update in {trainer.parts} parts"

@@ -93,19 +93,18 @@ class Run:
                 self.validate()
                 self.standing.finished = True
             self.save()
-        except DivergedError as error:
+        except (DivergedError, MemoryLackError) as error:
             return error
         except (RuntimeError, MemoryError) as error:
             if not recovery.out_of_memory(error):
                 raise
-            return MemoryLackError("memory ran out. Lower --batch, --context or --width.")
+            raise TrainingError("memory ran out outside of an update. Lower --width.") from error
         return None
 
     def _recover(self, trouble: TrainingError) -> None:
         """Goes back to what was saved last. Raises `trouble` where that was done too often."""
-        reached, before = self.trainer.steps, self.standing.recoveries
-        saved = self.out / checkpoint.LAST_NAME
-        self.standing, remedy = recovery.recovered(self.trainer, saved, trouble, before)
+        reached, saved = self.trainer.steps, self.out / checkpoint.LAST_NAME
+        self.standing, remedy = recovery.recovered(self.trainer, saved, trouble, self.standing)
         steps = self.trainer.steps
         self.listener.say(f"{trouble} Going back from update {reached:,} to {steps:,}, {remedy}")
         self._log({"steps": steps, "recovered_from": reached, "remedy": remedy})
@@ -157,7 +156,7 @@ class Run:
         """Writes `last.safetensors`, unless the weights have gone bad since the last report."""
         standing = self.standing
         standing.losses = [float(loss) for loss in standing.losses]
-        self._check_losses()
+        self._check(sum(standing.losses))
         for weight in self.trainer.weights.values():
             self._check(float(weight.detach().sum()))
         standing.elapsed_s = self._elapsed()
@@ -178,7 +177,13 @@ class Run:
 
     def _update(self) -> None:
         standing, trainer = self.standing, self.trainer
-        loss, norm, share = trainer.step(self.plan.during(trainer.steps, self._elapsed()))
+        try:
+            loss, norm, share = trainer.step(self.plan.during(trainer.steps, self._elapsed()))
+        except (RuntimeError, MemoryError) as error:
+            if not recovery.out_of_memory(error):
+                raise
+            lack = "memory ran out. Lower --batch, --context or --width."
+            raise MemoryLackError(lack) from error
         standing.losses.append(loss)
         self.listener.update(self._progress(), trainer.tokens)
         if trainer.steps < standing.next_report:

@@ -17,7 +17,7 @@ from charlm.corpus import Corpus
 from charlm.errors import DataError, TrainingError
 from charlm.training import begin, checkpoint, directory, watch
 from charlm.training.fine_tuning import Origin
-from charlm.training.standing import Listener
+from charlm.training.standing import Listener, Standing
 
 
 @dataclass(frozen=True)
@@ -104,9 +104,11 @@ def begin_all(
 def result_before(seed: int, run: Path) -> Result | None:
     """The result of a run that has come to its end already."""
     last = checkpoint.load(run / checkpoint.LAST_NAME)
-    if not last.run["finished"]:
-        return None
-    return Result(seed, run, last.trainer["steps"], last.run["best_nats_per_char"])
+    try:
+        standing, steps = Standing.from_dict(last.run), int(last.trainer["steps"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{run / checkpoint.LAST_NAME} is damaged ({error}).") from error
+    return Result(seed, run, steps, standing.best_nats_per_char) if standing.finished else None
 
 
 def go(

@@ -41,6 +41,8 @@ class Standing:
         for name, hint in get_type_hints(cls).items():
             if name in values and not fits(hint, values[name]):
                 raise TypeError(f"{name} is {str(values[name])[:40]!r}")
+        if not all(type(loss) is float for loss in values.get("losses", ())):
+            raise TypeError("a loss is no number")
         return cls(**values)
 
 

@@ -129,11 +129,12 @@ class Trainer:
             entries: dict[int, dict[str, Tensor]] = {}
             for key, value in _under(tensors, f"optimizer.{i}.").items():
                 number, name = key.split(".", 1)
-                if value.ndim:
+                if name != "step":
                     _shaped(value, parameters[int(number)].shape)
                 entries.setdefault(int(number), {})[name] = value
-            if len({frozenset(each) for each in entries.values()}) > 1:
-                raise ValueError("what the optimiser remembers of the weights differs in kind")
+            known = optimizers.REMEMBERED[type(optimizer).__name__]
+            if any(set(each) != known for each in entries.values()):
+                raise ValueError("what the optimiser remembers of the weights is something else")
             # The groups, rates and all, follow from the config.
             groups = optimizer.state_dict()["param_groups"]
             optimizer.load_state_dict({"state": entries, "param_groups": groups})
@@ -148,6 +149,14 @@ class Trainer:
             count = len(self.network.stack.parts)
             found = [parts.get(i, {}) for i in range(count)]
             self.state = tuple(tuple(part[j] for j in sorted(part)) for part in found)
+            begin = self.network.initial_state(
+                torch,
+                self.network.arrange(self.weights),
+                len(next(iter(parts[min(parts)].values()))),
+            )
+            for mine, theirs in zip(begin, self.state, strict=True):
+                for one, other in zip(mine, theirs, strict=True):
+                    _shaped(other, one.shape)
         if about["device"] == self.device.type:
             self.generator.set_state(tensors["generator"].cpu())
         else:
