@@ -218,7 +218,7 @@ def test_the_torch_engine_gives_the_same_greedy_text(model):
     [
         (["nowhere"], 1, "does not exist"),
         (["EMPTY"], 1, "holds no model.safetensors"),
-        (["LAST"], 1, "--resume"),
+        (["LAST"], 1, "a run's state"),
         (["NOISE"], 1, "damaged or not a model file"),
         (["MODEL", "--prompt", "a", "--prompt-file", "-"], 2, "not both"),
         (["MODEL", "--temperature", "-1"], 2, "temperature"),

@@ -188,6 +188,7 @@ def test_prepare_and_train_make_what_the_commands_make(charlm, tmp_path):
 
 INTERRUPTED = """\
 import os, signal, sys, charlm
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background
 def stop(entry): os.kill(os.getpid(), signal.SIGINT)
 try:
     charlm.train(sys.argv[1], sys.argv[2], steps=10**6, width=8, batch=2, seed=1, progress=stop)

@@ -95,11 +95,11 @@ def train(
             raise ConfigError("preset names a network, and init takes the model's own.")
         presets.fill(given, preset, set(given))
     shape = {name: given.pop(name) for name in NETWORK_KNOBS & given.keys()}
-    if not corpus.exists():
-        raise DataError(f"{corpus} does not exist.")
     model = None if init is None else model_to_tune(Path(init), out, shape)
     network = NetworkConfig.from_dict(shape) if model is None else model.network.config
     training = TrainingConfig.from_dict(given)
+    if not corpus.exists():
+        raise DataError(f"{corpus} does not exist.")
 
     # torch takes a second or two to load: after the checks above
     from charlm.training import begin, directory

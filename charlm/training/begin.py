@@ -28,6 +28,7 @@ from charlm.training.streams import Streams, streams_of
 from charlm.training.trainer import Trainer
 
 DEFAULT_BUDGET_S = 120.0
+LEAST_BUDGET_S = 3.0
 # Below so many tokens a run reads its text many times over, and learns it by heart unless some of
 # each layer is dropped. Best of 0, 0.3 and 0.5 on the first 9,000, 30,000, 100,000 and 300,000
 # characters of tiny Shakespeare, 25 to 40 s, lstm 1x384: 0.5, 0.5, 0.3 and 0.
@@ -184,8 +185,10 @@ def decided(
         config = replace(config, budget=DEFAULT_BUDGET_S)
     tokens = corpus.size("train").tokens
     choice = None
-    open_knobs = (network.width, config.optimizer, config.lr, config.dropout)
-    if config.budget is not None and None in open_knobs and tokens:
+    is_open = None in (config.optimizer, config.lr, config.dropout)
+    # Of a very short budget a measurement would take too much, unless it must be.
+    is_open = network.width is None or (is_open and (config.budget or 0) >= LEAST_BUDGET_S)
+    if config.budget is not None and is_open and tokens:
         vocabulary = corpus.tokenizer.vocabulary
         choice = choosing.for_budget(network, config, vocabulary, tokens, device, started)
         network, config = choice.fill(network, config)
