@@ -95,10 +95,6 @@ class Run:
             self.save()
         except (DivergedError, MemoryLackError) as error:
             return error
-        except (RuntimeError, MemoryError) as error:
-            if not recovery.out_of_memory(error):
-                raise
-            raise TrainingError("memory ran out outside of an update. Lower --width.") from error
         return None
 
     def _recover(self, trouble: TrainingError) -> None:
@@ -122,7 +118,8 @@ class Run:
             return
         began = time.monotonic()
         weights = trainer.average.weights
-        score = validate(self.network, weights, self.corpus, share=standing.val_share)
+        with recovery.memory_needed(TrainingError, "A validation takes a lower --width."):
+            score = validate(self.network, weights, self.corpus, share=standing.val_share)
         if isinstance(self.plan, BudgetPlan):
             self.plan.validation_s = time.monotonic() - began
         self._check(score.nats_per_char)
@@ -177,13 +174,8 @@ class Run:
 
     def _update(self) -> None:
         standing, trainer = self.standing, self.trainer
-        try:
+        with recovery.memory_needed(MemoryLackError, "Lower --batch, --context or --width."):
             loss, norm, share = trainer.step(self.plan.during(trainer.steps, self._elapsed()))
-        except (RuntimeError, MemoryError) as error:
-            if not recovery.out_of_memory(error):
-                raise
-            lack = "memory ran out. Lower --batch, --context or --width."
-            raise MemoryLackError(lack) from error
         standing.losses.append(loss)
         self.listener.update(self._progress(), trainer.tokens)
         if trainer.steps < standing.next_report:
