@@ -210,7 +210,9 @@ class TrainingConfig(Knobs):
     seed: int | None = knob(
         None, "Seed of every random choice (default: chosen, and told).", low=0, high=2**63 - 1
     )
-    precision: str = knob("float32", "Arithmetic of the training step.", choices=PRECISIONS)
+    precision: str | None = knob(
+        None, "Arithmetic in training (default: bfloat16 where fast).", choices=PRECISIONS
+    )
     compile: bool = knob(False, "Compile the training step with torch.compile.")
     device: str = knob("auto", "Where to train; auto says what it took.", choices=DEVICES)
     eval_every: int | None = knob(None, "Updates between validations (default: by time).", low=1)

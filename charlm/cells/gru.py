@@ -43,7 +43,7 @@ class GRU(Cell):
         return {"h": (place.width,)}
 
     def project(self, xp: Any, w: Weights, x: Array) -> Array:
-        return x @ w["weight_x"].T + w["bias_x"]
+        return ops.affine(xp, x, w["weight_x"], w["bias_x"])
 
     def recur(self, xp: Any, w: Weights, u: Array, state: State) -> tuple[Array, State]:
         (h,) = state

@@ -42,7 +42,7 @@ class LSTM(Cell):
         return {"h": (place.width,), "c": (place.width,)}
 
     def project(self, xp: Any, w: Weights, x: Array) -> Array:
-        return x @ w["weight_x"].T + w["bias"]
+        return ops.affine(xp, x, w["weight_x"], w["bias"])
 
     def recur(self, xp: Any, w: Weights, u: Array, state: State) -> tuple[Array, State]:
         h, c = state

@@ -23,7 +23,6 @@ class MinRNN(Cell):
 
     habits = Habits(layers=2, norm="rms", residual=True, feed_forward=True, lr_share=0.5)
     fused = True
-    precise = True
     gates = 1
 
     def shapes(self, place: Place) -> dict[str, Shape]:
@@ -38,7 +37,7 @@ class MinRNN(Cell):
         """The update gate z (..., D) from its pre-activations (..., gates * D)."""
 
     def project(self, xp: Any, w: Weights, x: Array) -> Array:
-        u = self._product(w, x)
+        u = self._product(xp, w, x)
         D = u.shape[-1] // (self.gates + 1)
         z, c = self.update(xp, u[..., :-D]), u[..., -D:]
         # The greater of the two is the one meant: they cross at 0 alone.
@@ -52,11 +51,11 @@ class MinRNN(Cell):
         return h, (h,)
 
     def scan(self, torch: Any, w: Weights, x: Array, state: State) -> tuple[Array, State]:
-        y = min_rnn_function(torch).apply(self._product(w, x), state[0])
+        y = ops.in_full(torch, min_rnn_function(torch).apply, self._product(torch, w, x), state[0])
         return y, (y[:, -1],)
 
-    def _product(self, w: Weights, x: Array) -> Array:
-        return x @ w["weight_x"].T + w["bias"]
+    def _product(self, xp: Any, w: Weights, x: Array) -> Array:
+        return ops.affine(xp, x, w["weight_x"], w["bias"])
 
 
 def spread(place: Place, sign: float = 1.0) -> Values:

@@ -62,7 +62,7 @@ class TrainOptions(TypedDict, total=False):
     average_share: float
     average_wait: int
     seed: int | None
-    precision: str
+    precision: str | None
     compile: bool
     device: str
     eval_every: int | None
