@@ -108,6 +108,9 @@ class NetworkConfig(Knobs):
     mixtures: int = knob(1, "Mix the head's probabilities from so many softmaxes.", low=1, high=64)
     attention: bool = knob(False, "Attend to the network's own past, in one layer.")
     memory: int = knob(512, "How many past positions --attention reaches back.", **UNITS)
+    span: int | None = knob(
+        None, "Gates begin so that units remember for up to so many steps.", low=3, high=10**6
+    )
     bidirectional: bool = knob(
         False, "Predict each symbol from the text on both sides: for `fill`, not `sample`."
     )

@@ -23,6 +23,7 @@ class Place:
     """Where a cell stands: x has size `inputs`, y has size `width`; layers count from 0.
 
     `lent` says that the last `width` entries of x come from `lend` of a cell of its kind below.
+    `span` says for how many steps at most a unit remembers when training begins.
     """
 
     inputs: int
@@ -30,6 +31,7 @@ class Place:
     layer: int = 0
     layers: int = 1
     lent: bool = False
+    span: int | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class Cell(ABC):
 
     habits = Habits()
     fused = False
+    spans = False  # whether its gates can begin as the place's span says
     # Which of the weights, where there are such, are the matrices that the cell's output goes
     # through to come back to it; training may drop a part of them.
     recurrent: tuple[str, ...] = ("weight_h",)

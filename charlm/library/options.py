@@ -37,6 +37,7 @@ class TrainOptions(TypedDict, total=False):
     mixtures: int
     attention: bool
     memory: int
+    span: int | None
     bidirectional: bool
     budget: float | None
     steps: int | None
