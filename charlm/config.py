@@ -142,6 +142,12 @@ class TrainingConfig(Knobs):
     batch: int | None = knob(
         None, "Rows read side by side in one update (default: 16; 32 with muon).", low=1
     )
+    micro_batch: int | None = knob(
+        None,
+        "At most so many rows at a time in one process; the gradients of an update's rows add up"
+        " (default: all of them at once).",
+        low=1,
+    )
     context: int = knob(64, "Time steps per update; the state is carried on.", low=1)
     vary_context: bool = knob(
         False,
@@ -211,6 +217,11 @@ class TrainingConfig(Knobs):
         None, "Seed of every random choice (default: chosen, and told).", low=0, high=2**63 - 1
     )
     precision: str = knob("float32", "Arithmetic of the training step.", choices=PRECISIONS)
+    deterministic: bool = knob(
+        False,
+        "Only arithmetic that comes out the same each time (on a GPU slower), and --resume with as"
+        " many threads as before.",
+    )
     compile: bool = knob(False, "Compile the training step with torch.compile.")
     device: str = knob("auto", "Where to train; auto says what it took.", choices=DEVICES)
     eval_every: int | None = knob(None, "Updates between validations (default: by time).", low=1)

@@ -17,6 +17,7 @@ from charlm.corpus import prepare
 from charlm.errors import ConfigError, DataError, TrainingError
 from charlm.score import Score
 from charlm.training import begin, checkpoint, directory
+from charlm.training.device import choose_device
 from charlm.training.initialise import initial_weights
 from charlm.training.interrupts import Interrupts
 from charlm.training.standing import Listener
@@ -86,7 +87,7 @@ def test_the_other_knobs_are_tested_elsewhere():
     """Whoever adds a knob must say here or above what it does."""
     elsewhere = {
         "budget", "epochs", "device", "eval_every", "patience", "peek", "compile", "memory",
-        "average_wait",
+        "average_wait", "micro_batch", "deterministic",
     }  # fmt: skip
     knobs = {f.name for group in (NetworkConfig, TrainingConfig) for f in fields(group)}
     assert knobs == elsewhere | {knob for knob, _, _ in CHANGES}
@@ -314,7 +315,7 @@ def test_the_seed_it_chose_is_told_and_kept(data, tmp_path):
 
 def test_auto_says_which_device_it_took():
     said = []
-    device = begin.choose_device(TrainingConfig(), Listener(say=said.append))
+    device = choose_device(TrainingConfig(), Listener(say=said.append))
     assert said
     assert device.type in said[0]
 
@@ -322,7 +323,7 @@ def test_auto_says_which_device_it_took():
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
 def test_a_device_that_is_not_here_is_refused():
     with pytest.raises(ConfigError, match="no cuda device"):
-        begin.choose_device(TrainingConfig(device="cuda"), Listener())
+        choose_device(TrainingConfig(device="cuda"), Listener())
 
 
 def test_a_run_that_goes_bad_goes_back_with_half_the_rate(data, tmp_path, monkeypatch):

@@ -42,6 +42,7 @@ class TrainOptions(TypedDict, total=False):
     steps: int | None
     epochs: float | None
     batch: int | None
+    micro_batch: int | None
     context: int
     vary_context: bool
     lr: float | None
@@ -63,6 +64,7 @@ class TrainOptions(TypedDict, total=False):
     average_wait: int
     seed: int | None
     precision: str
+    deterministic: bool
     compile: bool
     device: str
     eval_every: int | None
