@@ -395,24 +395,24 @@ def test_a_lack_of_memory_that_nothing_helps_ends_the_run(data, tmp_path, monkey
         run(data, tmp_path / "a")
 
 
+DROPPED = {
+    "dropout": 0.3, "dropout_input": 0.1, "dropout_embedding": 0.1, "weight_drop": 0.2,
+    "dropout_output": 0.2, "activation_penalty": 1.0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["plain", "variational"])
 @pytest.mark.parametrize("network", [{}, {"bidirectional": True}, {"attention": True, "layers": 2}])
-def test_an_update_in_parts_is_the_same_update(data, tmp_path, network):
+def test_an_update_in_parts_is_the_same_update(data, tmp_path, network, kind):
+    """With all that is drawn at random, too: a row is dropped alike whatever is read with it."""
+    common = {"optimizer": "sgd", "lr": 0.1, "dropout_kind": kind, **DROPPED}
     found = []
-    for parts in (1, 3):
-        directory.check_directory(tmp_path / "a", force=True)
-        one = begin.begin(
-            data,
-            tmp_path / "a",
-            NetworkConfig(**SMALL_NETWORK | network),
-            TrainingConfig(**SMALL_RUN | {"optimizer": "sgd", "lr": 0.1, "dropout": 0.0}),
-            Listener(),
-            time.monotonic(),
-        )
-        one.trainer.parts = parts
-        one.go()
+    for rows in (None, 3, 1):  # in one part, in two of two rows, in four
+        one, _ = run(data, tmp_path / "a", network=network, training=common | {"micro_batch": rows})
         found.append(final_weights(one))
-    for name, weight in found[0].items():
-        np.testing.assert_allclose(found[1][name], weight, rtol=1e-4, atol=1e-6)
+    for weights in found[1:]:
+        for name, weight in found[0].items():
+            np.testing.assert_allclose(weights[name], weight, rtol=1e-4, atol=1e-6)
 
 
 def test_a_run_that_is_held_is_not_trained_by_another(data, tmp_path):

@@ -179,7 +179,7 @@ class Trainer:
         mine = self.ranks.rows(self.rows)
         count = mine.stop - mine.start
         inputs, targets = self._tensor(batch.inputs), self._tensor(batch.targets)
-        before, after = self._state_before(batch, mine), self._after(batch)
+        before, after = self._state_before(batch), self._after(batch)
         total = torch.zeros((), device=self.device)
         # By the count of updates, so that a resumed run draws what an uninterrupted one would.
         seeds = np.random.SeedSequence([self.config.seed or 0, self.steps])
@@ -250,8 +250,8 @@ class Trainer:
         distances = both_sides.draw_distances(rng, batch.targets.shape)
         return both_sides.after(batch, self.network.start, self.device, distances)
 
-    def _state_before(self, batch: Batch, mine: slice) -> State:
-        fresh = batch.fresh[mine]
+    def _state_before(self, batch: Batch) -> State:
+        fresh = batch.fresh[self.ranks.rows(len(batch.fresh))]
         if self.state is not None and not batch.fresh.any():
             return self.state
         with torch.no_grad():
