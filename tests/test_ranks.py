@@ -81,9 +81,9 @@ for name, settings in CASES.items():
     alone, shared, one, more = (trainer(**settings) for _ in range(4))
     shared.ranks = more.ranks = together
     expected, found = run(alone, 12), run(shared, 12)
-    saved = shared.state_dict()
-    one.load_state_dict(*saved)
-    more.load_state_dict(*alone.state_dict())
+    for saved, other in ((shared, one), (alone, more)):
+        tensors, about = saved.state_dict()
+        other.load_state_dict({key: tensor.clone() for key, tensor in tensors.items()}, about)
     expected += run(alone, 12)
     found += run(shared, 12)
     for trained in (one, more):
