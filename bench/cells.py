@@ -18,7 +18,7 @@ from charlm.cells.cell import Cell, Place
 from charlm.config import NetworkConfig
 from charlm.network import build
 from charlm.sampling.engine import NumpyEngine, TorchEngine
-from charlm.training.begin import default_precision
+from charlm.training.device import default_precision
 from charlm.training.initialise import draw, initial_weights
 from charlm.zoo import contestant, usual_parameters
 

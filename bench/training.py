@@ -32,7 +32,7 @@ def ours():
     import charlm.training  # noqa: F401  first: it sets how torch is to run
     from charlm.config import NetworkConfig, TrainingConfig
     from charlm.network import Network
-    from charlm.training.begin import default_precision
+    from charlm.training.device import default_precision
     from charlm.training.initialise import initial_weights
     from charlm.training.streams import ContiguousStreams
     from charlm.training.trainer import Trainer

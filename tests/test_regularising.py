@@ -11,7 +11,7 @@ from charlm.config import NetworkConfig, TrainingConfig
 from charlm.errors import ConfigError
 from charlm.network import build
 from charlm.training.initialise import draw, initial_weights
-from charlm.training.regularising import Regularised
+from charlm.training.regularising import Regularised, Rows
 
 B, T, D = 5, 7, 400
 EVERYTHING = {
@@ -30,7 +30,8 @@ NETWORKS = [
 def hooks(counted=None, **settings):
     counted = torch.ones(B, T, dtype=torch.bool) if counted is None else counted
     generator = torch.Generator().manual_seed(1)
-    return Regularised(TrainingConfig(**settings), generator, counted, lambda cell: cell.scan)
+    config, rows = TrainingConfig(**settings), Rows(0, B)
+    return Regularised(config, generator, counted, rows, lambda cell: cell.scan)
 
 
 PLACES = {

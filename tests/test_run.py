@@ -17,6 +17,7 @@ from charlm.corpus import prepare
 from charlm.errors import ConfigError, DataError, TrainingError
 from charlm.score import Score
 from charlm.training import begin, checkpoint, directory
+from charlm.training.device import choose_device
 from charlm.training.initialise import initial_weights
 from charlm.training.interrupts import Interrupts
 from charlm.training.standing import Listener
@@ -75,7 +76,11 @@ CHANGES = [
 def test_every_knob_of_the_result_changes_something(data, tmp_path, knob, network, training):
     # The residual needs somewhere to go: an embedding as wide as the network.
     common = {"embedding": 8} if knob in ("residual", "tied") else {}
-    usual = {"average_share": {"average": "ema"}, "dropout_kind": {"dropout": 0.5}}.get(knob, {})
+    usual = {
+        "average_share": {"average": "ema"},
+        "dropout_kind": {"dropout": 0.5},
+        "precision": {"precision": "float32"},  # or as the processor likes it
+    }.get(knob, {})
     run(data, tmp_path / "a", network=common, training=usual)
     run(data, tmp_path / "b", network=common | network, training=usual | training)
     kept = [model_file.load(tmp_path / name).weights for name in "ab"]
@@ -86,7 +91,7 @@ def test_the_other_knobs_are_tested_elsewhere():
     """Whoever adds a knob must say here or above what it does."""
     elsewhere = {
         "budget", "epochs", "device", "eval_every", "patience", "peek", "compile", "memory",
-        "average_wait",
+        "average_wait", "micro_batch", "deterministic",
     }  # fmt: skip
     knobs = {f.name for group in (NetworkConfig, TrainingConfig) for f in fields(group)}
     assert knobs == elsewhere | {knob for knob, _, _ in CHANGES}
@@ -314,7 +319,7 @@ def test_the_seed_it_chose_is_told_and_kept(data, tmp_path):
 
 def test_auto_says_which_device_it_took():
     said = []
-    device = begin.choose_device(TrainingConfig(), Listener(say=said.append))
+    device = choose_device(TrainingConfig(), Listener(say=said.append))
     assert said
     assert device.type in said[0]
 
@@ -322,7 +327,7 @@ def test_auto_says_which_device_it_took():
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
 def test_a_device_that_is_not_here_is_refused():
     with pytest.raises(ConfigError, match="no cuda device"):
-        begin.choose_device(TrainingConfig(device="cuda"), Listener())
+        choose_device(TrainingConfig(device="cuda"), Listener())
 
 
 def test_a_run_that_goes_bad_goes_back_with_half_the_rate(data, tmp_path, monkeypatch):
@@ -394,24 +399,24 @@ def test_a_lack_of_memory_that_nothing_helps_ends_the_run(data, tmp_path, monkey
         run(data, tmp_path / "a")
 
 
+DROPPED = {
+    "dropout": 0.3, "dropout_input": 0.1, "dropout_embedding": 0.1, "weight_drop": 0.2,
+    "dropout_output": 0.2, "activation_penalty": 1.0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["plain", "variational"])
 @pytest.mark.parametrize("network", [{}, {"bidirectional": True}, {"attention": True, "layers": 2}])
-def test_an_update_in_parts_is_the_same_update(data, tmp_path, network):
+def test_an_update_in_parts_is_the_same_update(data, tmp_path, network, kind):
+    """With all that is drawn at random, too: a row is dropped alike whatever is read with it."""
+    common = {"optimizer": "sgd", "lr": 0.1, "dropout_kind": kind, **DROPPED}
     found = []
-    for parts in (1, 3):
-        directory.check_directory(tmp_path / "a", force=True)
-        one = begin.begin(
-            data,
-            tmp_path / "a",
-            NetworkConfig(**SMALL_NETWORK | network),
-            TrainingConfig(**SMALL_RUN | {"optimizer": "sgd", "lr": 0.1, "dropout": 0.0}),
-            Listener(),
-            time.monotonic(),
-        )
-        one.trainer.parts = parts
-        one.go()
+    for rows in (None, 3, 1):  # in one part, in two of two rows, in four
+        one, _ = run(data, tmp_path / "a", network=network, training=common | {"micro_batch": rows})
         found.append(final_weights(one))
-    for name, weight in found[0].items():
-        np.testing.assert_allclose(found[1][name], weight, rtol=1e-4, atol=1e-6)
+    for weights in found[1:]:
+        for name, weight in found[0].items():
+            np.testing.assert_allclose(weights[name], weight, rtol=1e-4, atol=1e-6)
 
 
 def test_a_run_that_is_held_is_not_trained_by_another(data, tmp_path):

@@ -12,6 +12,7 @@ from charlm.config import AVERAGES, OPTIMIZERS, PRECISIONS, NetworkConfig, Train
 from charlm.network import build
 from charlm.training import both_sides, optimizers
 from charlm.training.initialise import initial_weights
+from charlm.training.regularising import Rows
 from charlm.training.streams import ContiguousStreams, RecordStreams
 from charlm.training.trainer import Trainer
 
@@ -156,7 +157,7 @@ def test_the_state_is_carried_from_batch_to_batch():
     assert not batch.fresh.any()
     with torch.no_grad():
         loss, *_ = carried._batch_loss(
-            torch.from_numpy(batch.inputs), torch.from_numpy(batch.targets), state, None
+            torch.from_numpy(batch.inputs), torch.from_numpy(batch.targets), state, None, Rows(0, 4)
         )
     again = trainer(schedule="constant")
     assert run(again, 2)[1] == pytest.approx(float(loss), abs=1e-6)
@@ -204,7 +205,8 @@ def test_padding_changes_neither_loss_nor_gradient(cell, option):
         batch = one.streams.next()
         inputs, targets = torch.from_numpy(batch.inputs), torch.from_numpy(batch.targets)
         after = both_sides.after(batch, V, one.device) if option == "bidirectional" else None
-        loss, penalty, _ = one._batch_loss(inputs, targets, one._state_before(batch), after)
+        before, all_rows = one._state_before(batch), Rows(0, len(inputs))
+        loss, penalty, _ = one._batch_loss(inputs, targets, before, after, all_rows)
         total = (loss + penalty) * batch.tokens
         return total.detach(), torch.autograd.grad(total, list(one.weights.values()))
 

@@ -87,6 +87,14 @@ def cli() -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the command line and returns its exit status."""
+    status = _status(argv)
+    # A process that trained together with others does not end as others do.
+    if ranks := sys.modules.get("charlm.training.ranks"):
+        ranks.leave(status)
+    return status
+
+
+def _status(argv: list[str] | None) -> int:
     _prepare_streams()
     try:
         return cli.main(argv, prog_name="charlm", standalone_mode=False) or 0

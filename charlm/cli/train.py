@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import sys
 import time
 from dataclasses import fields
@@ -19,6 +20,7 @@ from charlm.presets import PRESETS, fill
 
 if TYPE_CHECKING:
     from charlm.model_file import Model
+    from charlm.training.ranks import Ranks
     from charlm.training.standing import Outcome
 
 # A budget is the time of the whole process; this module is loaded about 0.1 s after its start.
@@ -76,6 +78,9 @@ def command(
     With --seeds each seed has a run of its own, RUN/seed-N, one after another, and RUN the best
     model of them; --budget is for each. Mean and standard deviation are told at the end.
 
+    torchrun trains one model with several processes, on one machine or more: each reads its share
+    of an update's rows, so that the curve is that of one process with the same --batch.
+
     \b
     charlm train data -o run                      two minutes, no other flag needed
     charlm train data -o run --budget 10m --cell gru --width 512
@@ -85,6 +90,8 @@ def command(
     charlm train new.txt --init run -o tuned      goes on from a model, on another text
     charlm train data -o runs --seeds 5 --steps 900
     """
+    if _rank():
+        _go_along(ctx, out or resume, corpora, resume and values)
     if (out is None) == (resume is None):
         raise click.UsageError("Give either -o RUN for a new run, or --resume RUN.")
     if resume is not None:
@@ -120,18 +127,22 @@ def command(
 
     with Progress() as progress:
         # torch takes a second or two to load: after the checks above, and after a sign of life.
-        from charlm.training import begin, directory, seeds, watch
+        from charlm.training import begin, directory, ranks, seeds, watch
         from charlm.training.fine_tuning import Origin
 
         listener = progress.listener()
+        together = ranks.join()
+        if resume is None and begin.begun(out, together):
+            resume, corpus, changes = out, None, {}
         if resume is not None:
             out = resume
             if not out.is_dir():
                 raise DataError(f"{out} is not a run; `charlm train CORPUS -o RUN` makes one.")
             ctx.with_resource(directory.held(out))
             several = (out / directory.SEEDS_NAME).exists()
+            _alone(several, together)
             if not several:
-                run = begin.resume(out, corpus, changes, listener, STARTED)
+                run = begin.resume(out, corpus, changes, listener, STARTED, together)
         else:
             directory.check_directory(out, force=force)
             ctx.with_resource(directory.held(out))
@@ -139,11 +150,15 @@ def command(
             parts = (prepared, out, network, training)
             origin = model and Origin(init, model)
             several = count is not None
+            _alone(several, together)
             if several:
                 seeds.begin_all(*parts, count, listener, origin)
                 corpus, changes = None, {}
             else:
-                run = begin.begin(*parts, listener, STARTED, origin)
+                run = begin.begin(*parts, listener, STARTED, origin, together)
+                if together.count > 1:
+                    run.save()  # where the others begin
+        together.wait()
         if not several:
             outcome = watch.go(run, progress)
     if several:
@@ -158,6 +173,35 @@ def command(
         click.echo(f"stopped and saved; to go on: charlm train --resume {out}", err=True)
         sys.stdout.flush()
         ctx.exit(128 + signal)
+
+
+def _rank() -> int:
+    """The number of this process among those that torchrun has begun; 0 where it is alone."""
+    return int(os.environ["RANK"]) if "TORCHELASTIC_RUN_ID" in os.environ else 0
+
+
+def _go_along(
+    ctx: click.Context, out: Path | None, corpora: tuple[Path, ...], values: dict[str, Any] | None
+) -> None:
+    """Trains with the first rank in the run that it has in `out`, and says nothing of it."""
+    from charlm.training import begin, ranks
+    from charlm.training.standing import Listener
+
+    try:
+        together = ranks.join()
+        together.wait()  # until there is something to go on with, or the first has failed
+        corpus, changes = None, {}
+        if values is not None:
+            corpus, changes = next(iter(corpora), None), _changes(ctx, values)
+        outcome = begin.resume(out, corpus, changes, Listener(), STARTED, together).go()
+    except ranks.LostError:
+        ctx.exit(1)  # the first one tells
+    ctx.exit(0 if outcome.signal is None else 128 + outcome.signal)
+
+
+def _alone(several: bool, together: "Ranks") -> None:
+    if several and together.count > 1:
+        raise click.UsageError("--seeds is for one process; train each seed by itself.")
 
 
 def _print_outcome(out: Path, outcome: "Outcome") -> None:

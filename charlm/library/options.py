@@ -43,6 +43,7 @@ class TrainOptions(TypedDict, total=False):
     steps: int | None
     epochs: float | None
     batch: int | None
+    micro_batch: int | None
     context: int
     vary_context: bool
     lr: float | None
@@ -64,6 +65,7 @@ class TrainOptions(TypedDict, total=False):
     average_wait: int
     seed: int | None
     precision: str | None
+    deterministic: bool
     compile: bool
     device: str
     eval_every: int | None

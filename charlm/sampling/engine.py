@@ -172,7 +172,7 @@ def engine_of(network: Network, weights: dict[str, np.ndarray], device: str = "c
     return TorchEngine(network, weights, device)
 
 
-def take_rows(state: State, rows: np.ndarray | list[int]) -> State:
+def take_rows(state: State, rows: np.ndarray | list[int] | slice) -> State:
     """The state of those rows, in that order; a row may be taken many times."""
     return tuple(tuple(part[rows] for part in layer) for layer in state)
 

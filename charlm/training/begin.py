@@ -18,11 +18,14 @@ from charlm.errors import ConfigError, DataError
 from charlm.network import Network, build
 from charlm.network.bidirectional import DISTANCES
 from charlm.training import checkpoint, choosing, optimizers
+from charlm.training.device import choose_device, default_precision, place
 from charlm.training.directory import OWN_CORPUS, clear
 from charlm.training.fine_tuning import LR_SHARE, Origin
 from charlm.training.initialise import initial_weights
+from charlm.training.keeping import LOG_NAME
 from charlm.training.plan import BudgetPlan, Plan, StepPlan
-from charlm.training.run import LOG_NAME, Run
+from charlm.training.ranks import ALONE, Ranks
+from charlm.training.run import Run
 from charlm.training.standing import Listener, Standing
 from charlm.training.streams import Streams, streams_of
 from charlm.training.trainer import Trainer
@@ -43,18 +46,25 @@ def begin(
     listener: Listener,
     started: float,
     origin: Origin | None = None,
+    ranks: Ranks = ALONE,
 ) -> Run:
     """A new run in the directory `out`; `started` is when its clock began.
 
     With `origin` it goes on from that model, whose shape `network_config` is and whose ids the
     corpus has (`fine_tuning.fitted`). An earlier run in `out` is removed only when nothing can be
-    found wrong with the new one any more.
+    found wrong with the new one any more. The first of several ranks begins it, and the others go
+    on with what it has saved.
     """
     corpus.verify()
-    device = choose_device(config, listener)
+    device = choose_device(config, listener, ranks)
     network_config, config = decided(
-        corpus, network_config, config, device, listener, started, tuned=origin is not None
+        corpus, network_config, config, device, listener, started, ranks, tuned=origin is not None
     )
+    if config.batch < ranks.count:
+        raise ConfigError(
+            f"batch is {config.batch}, and {ranks.count} processes share its rows; give --batch"
+            f" {ranks.count} or more, or torchrun fewer of them."
+        )
     if network_config.bidirectional and config.peek:
         raise ConfigError("a bidirectional network writes no text to peek at; leave --peek out.")
     if config.average == "nt-asgd" and not corpus.size("val").tokens:
@@ -67,7 +77,7 @@ def begin(
     weights = initial_weights(network, config.seed) if origin is None else origin.weights(network)
     if origin is not None and (news := origin.news(corpus.tokenizer)):
         listener.say(news)
-    trainer = Trainer(network, config, weights, streams, device)
+    trainer = Trainer(network, config, weights, streams, device, ranks)
     first = {
         "version": __version__,
         "network": network.config.to_dict(),
@@ -78,7 +88,9 @@ def begin(
         "vocabulary": network.vocabulary,
         "device": str(device),
     }
-    standing = Standing(init=origin and origin.about())
+    if ranks.count > 1:
+        first["processes"] = ranks.count
+    standing = Standing(init=origin and origin.about(), job=ranks.job)
     if standing.init:
         first["init"] = standing.init
     out.mkdir(parents=True, exist_ok=True)
@@ -96,13 +108,17 @@ def resume(
     changes: dict[str, Any],
     listener: Listener,
     started: float,
+    ranks: Ranks = ALONE,
 ) -> Run:
     """The run in `out`, exactly where it stopped.
 
     `corpus_path` says where the corpus lies if it has moved; `changes` may name a new budget,
-    steps, epochs or device. Raises DataError where the corpus is not the one it was trained on.
+    steps, epochs or device, and have been made where the same job of several ranks goes on.
+    Raises DataError where the corpus is not the one it was trained on.
     """
     last = checkpoint.load(out / checkpoint.LAST_NAME)
+    if again := ranks.job is not None and last.run.get("job") == ranks.job:
+        changes = {}
     if corpus_path is None:
         # A run that was moved takes its own corpus along, which several seeds have beside them.
         places = (last.corpus_path, out / OWN_CORPUS, out.resolve().parent / OWN_CORPUS)
@@ -127,42 +143,56 @@ def resume(
         standing = Standing.from_dict(last.run)
     except TypeError as error:
         raise DataError(f"{out / checkpoint.LAST_NAME} is damaged ({error}).") from error
+    standing.job = ranks.job
     if "budget" in changes:
         # The clock of a run goes on where it stopped; a new budget is time from now.
         config = replace(config, budget=changes["budget"] + standing.elapsed_s)
     network = build(last.network, corpus.tokenizer.vocabulary)
     streams = _streams(corpus, network, config)
     plan = _plan(config, streams)  # before the streams move on: epochs may differ in length
-    device = choose_device(config, listener)
-    trainer = Trainer(network, config, initial_weights(network, 0), streams, device)
+    device = choose_device(config, listener, ranks)
+    trainer = Trainer(network, config, initial_weights(network, 0), streams, device, ranks)
     try:
         trainer.load_state_dict(last.tensors, last.trainer)
+        threads = last.trainer.get("threads", torch.get_num_threads())
+        if config.deterministic and 0 < threads <= (os.cpu_count() or 1):
+            torch.set_num_threads(threads)
+        before = place(last.trainer["device"], threads, last.trainer.get("processes", 1))
     except (KeyError, ValueError, TypeError, IndexError, AttributeError, RuntimeError) as error:
         raise DataError(f"{out / checkpoint.LAST_NAME} is damaged ({error}).") from error
-    now = _place(device)
-    before = last.trainer["device"], last.trainer.get("threads", now[1])
+    now = place(device.type, torch.get_num_threads(), ranks.count)
     if before != now:
-        listener.say(
-            f"stopped on {before[0]}, {before[1]} threads, and this is {now[0]}, {now[1]} threads:"
-            " going on, but not bit for bit"
-        )
-    if config.patience is not None and standing.stale_validations >= config.patience:
+        listener.say(f"stopped on {before}, and this is {now}: going on, but not bit for bit")
+    if again:
+        listener.say(f"going on after {trainer.steps:,} updates, the last that were saved")
+    elif config.patience is not None and standing.stale_validations >= config.patience:
         raise ConfigError(
             f"{out} stopped because {standing.stale_validations} validations brought nothing"
             " better. Give it more with --patience, or begin a new run."
         )
     further = changes.keys() - {"device"}
-    if standing.finished and (not further or plan.progress(trainer.steps, standing.elapsed_s) >= 1):
+    ended = not further or plan.progress(trainer.steps, standing.elapsed_s) >= 1
+    if standing.finished and ended and not again:
         raise ConfigError(
             f"{out} has reached its end, after {trainer.steps:,} updates. To go further give it"
             " more time with --budget, or a larger total with --steps or --epochs."
         )
     standing.finished = False
     log = out / LOG_NAME
-    if log.exists():
+    if ranks.is_first and log.exists():
         # Reports made after the last save are made again.
         os.truncate(log, min(standing.log_bytes, log.stat().st_size))
     return Run(out, corpus, trainer, plan, standing, listener, started)
+
+
+def begun(out: Path, ranks: Ranks) -> bool:
+    """Whether the same job of several ranks has begun the run in `out`, and lost one of them."""
+    path = out / checkpoint.LAST_NAME
+    return (
+        ranks.job is not None
+        and path.exists()
+        and checkpoint.load(path).run.get("job") == ranks.job
+    )
 
 
 def decided(
@@ -172,6 +202,7 @@ def decided(
     device: torch.device,
     listener: Listener,
     started: float,
+    ranks: Ranks = ALONE,
     *,
     tuned: bool = False,
 ) -> tuple[NetworkConfig, TrainingConfig]:
@@ -192,7 +223,9 @@ def decided(
     is_open = network.width is None or (is_open and (config.budget or 0) >= LEAST_BUDGET_S)
     if config.budget is not None and is_open and tokens:
         vocabulary = corpus.tokenizer.vocabulary
-        choice = choosing.for_budget(network, config, vocabulary, tokens, device, started)
+        choice = choosing.for_budget(
+            network, config, vocabulary, tokens, device, started, ranks.count
+        )
         network, config = choice.fill(network, config)
     if config.optimizer is None:
         config = replace(config, optimizer=optimizers.USUAL)
@@ -230,47 +263,6 @@ def default_lr(config: NetworkConfig, optimizer: str, updates: float | None = No
 def default_dropout(tokens: int) -> float:
     """The dropout for a training text of so many tokens."""
     return next((dropout for limit, dropout in DROPOUTS if tokens < limit), 0.0)
-
-
-def default_precision(device: torch.device) -> str:
-    """The fastest arithmetic that learns as well: bfloat16, where it is not emulated.
-
-    Two Zen 4 cores made LSTM's products 1.6 to 1.8 times as fast with it, Muon's twice.
-    """
-    if device.type == "cuda":
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        native = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
-    return "bfloat16" if native else "float32"
-
-
-def choose_device(config: TrainingConfig, listener: Listener) -> torch.device:
-    """The device to train on, set to the config's precision; `auto` says which it took.
-
-    Raises ConfigError where a device asked for by name is not there, or lacks the precision.
-    """
-    name = config.device
-    there = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
-    if name == "auto":
-        name = next(each for each, is_there in there.items() if is_there)
-        threads = f", {torch.get_num_threads()} threads" if name == "cpu" else ""
-        listener.say(f"training on {name}{threads}")
-    if not there[name]:
-        raise ConfigError(f"there is no {name} device here; use --device auto or --device cpu.")
-    if config.precision == "tf32" and name != "cuda":
-        raise ConfigError(f"{name} has no tf32; use --precision float32 or bfloat16.")
-    # Both ways: torch lets cuDNN round to TF32 unless it is told not to.
-    torch.set_float32_matmul_precision("high" if config.precision == "tf32" else "highest")
-    torch.backends.cudnn.allow_tf32 = config.precision == "tf32"
-    return torch.device(name)
-
-
-def _place(device: torch.device) -> tuple[str, int]:
-    return device.type, torch.get_num_threads()
 
 
 def _streams(corpus: Corpus, network: Network, config: TrainingConfig) -> Streams:

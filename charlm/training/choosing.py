@@ -84,18 +84,27 @@ def for_budget(
     tokens: int,
     device: torch.device,
     started: float,
+    processes: int = 1,
 ) -> Choice:
     """What to do with `config.budget`, whose clock began at `started`."""
-    pace = measure(network, config, vocabulary, device)
+    pace = measure(network, config, vocabulary, device, processes)
     other_s = time.monotonic() - started + ENDING_S
     return choose(network, config, vocabulary, tokens, pace, config.budget, other_s)
 
 
 def measure(
-    network: NetworkConfig, config: TrainingConfig, vocabulary: int, device: torch.device
+    network: NetworkConfig,
+    config: TrainingConfig,
+    vocabulary: int,
+    device: torch.device,
+    processes: int = 1,
 ) -> Pace:
-    """The pace of networks of this kind on this machine, from a few updates of two of them."""
-    rows = config.batch or optimizers.batch_of(optimizer_of(network, config))
+    """The pace of networks of this kind on this machine, from a few updates of two of them.
+
+    Where `processes` share the rows of an update, that of all of them, from the rows of one.
+    """
+    whole = config.batch or optimizers.batch_of(optimizer_of(network, config))
+    rows = max(1, whole // processes)
     # What Muon takes beside is known.
     config = replace(config, seed=0, lr=1e-4, dropout=0.1, optimizer=optimizers.USUAL, batch=rows)
     ids = np.random.default_rng(0).integers(0, vocabulary, 4 * config.batch * config.context)
@@ -112,7 +121,7 @@ def measure(
             moments.append(time.perf_counter())
         sizes.append(active(probe))
         # The first ones pay for what is made once, and any may be held up by something else.
-        seconds.append(min(np.diff(moments)) / (config.batch * config.context))
+        seconds.append(min(np.diff(moments)) / (whole * config.context))
     # A moment in which the machine did something else must not make parameters cost nothing.
     slope = max((seconds[1] - seconds[0]) / (sizes[1] - sizes[0]), 0.3 * seconds[1] / sizes[1])
     return Pace(max(seconds[1] - slope * sizes[1], 0.0), slope)

@@ -19,7 +19,7 @@ from charlm.errors import DataError, TrainingError
 from charlm.model_file import Model
 from charlm.training import checkpoint
 from charlm.training.fine_tuning import fitted
-from charlm.training.run import LOG_NAME
+from charlm.training.keeping import LOG_NAME
 
 OWN_CORPUS = "corpus"  # where a run keeps the corpus that was prepared for it alone
 SEEDS_NAME = "seeds.json"

@@ -13,6 +13,7 @@
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -34,10 +35,18 @@ def check(network: Network, config: TrainingConfig) -> None:
         )
 
 
-class Regularised(Hooks):
-    """The regularisers of one update; `penalty` is what they add to its loss.
+class Rows(NamedTuple):
+    """Rows of a batch that are read together: from row `first` on, of `total` in the batch."""
 
-    `counted` (B, T) says which places are not padding; random numbers come from `generator` alone.
+    first: int
+    total: int
+
+
+class Regularised(Hooks):
+    """The regularisers of some rows of an update; `penalty` is what they add to its loss.
+
+    `counted` (B, T) says which places are not padding; random numbers come from `generator` alone,
+    and are drawn for all rows of the batch, so that a row gets the same whatever is read with it.
     """
 
     def __init__(
@@ -45,11 +54,13 @@ class Regularised(Hooks):
         config: TrainingConfig,
         generator: torch.Generator,
         counted: Tensor,
+        rows: Rows,
         scan_of: Callable[[Cell], Scan],
     ) -> None:
         self.config = config
         self.generator = generator
         self.counted = counted
+        self.rows = rows
         self.penalty: Tensor | float = 0.0
         self._scan_of = scan_of
 
@@ -99,12 +110,18 @@ class Regularised(Hooks):
         """`x` (B, T, D) with that share of it dropped, at every step anew or at all steps alike."""
         if not share:
             return x
-        return self._drop(x, share, x[:, :1] if self.config.dropout_kind == "variational" else x)
+        steps = 1 if self.config.dropout_kind == "variational" else x.shape[1]
+        first, total = self.rows
+        mask = self._mask(x.new_empty(total, steps, x.shape[2]), share)
+        if len(x) < total:
+            mask = mask[first : first + len(x)].clone()  # the others need not be kept
+        return x * mask / (1.0 - share)
 
-    def _drop(self, x: Tensor, share: float, like: Tensor | None = None) -> Tensor:
-        keep = 1.0 - share
-        mask = torch.empty_like(x if like is None else like)
-        return x * mask.bernoulli_(keep, generator=self.generator) / keep
+    def _drop(self, x: Tensor, share: float) -> Tensor:
+        return x * self._mask(torch.empty_like(x), share) / (1.0 - share)
+
+    def _mask(self, like: Tensor, share: float) -> Tensor:
+        return like.bernoulli_(1.0 - share, generator=self.generator)
 
 
 def mean_square(x: Tensor, counted: Tensor) -> Tensor:

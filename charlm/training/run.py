@@ -1,26 +1,21 @@
 """A run: trains, validates, logs, saves and ends on time; knows nothing of terminals.
 
 A run directory holds `model.safetensors` (the best on validation), `last.safetensors` (what going
-on needs) and `log.jsonl` (the config, then one object per report).
+on needs) and `log.jsonl` (the config, then one object per report). Every rank of several goes the
+same way: what decides, the time and signals, all of them hear at the same moments.
 """
 
-import json
 import math
 import time
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from charlm import atomic, model_file
+from charlm import model_file
 from charlm.corpus import Corpus
 from charlm.errors import TrainingError
-from charlm.model_file import Model
 from charlm.network import Network
-from charlm.score import Score
 from charlm.training import checkpoint, recovery
 from charlm.training.interrupts import Interrupts
+from charlm.training.keeping import Keeper
 from charlm.training.peek import peek
 from charlm.training.plan import BudgetPlan, Plan, StepPlan
 from charlm.training.recovery import DivergedError, MemoryLackError
@@ -28,7 +23,6 @@ from charlm.training.standing import Listener, Outcome, Standing
 from charlm.training.trainer import Trainer
 from charlm.training.validate import seconds_needed, validate
 
-LOG_NAME = "log.jsonl"
 SAVE_EVERY_S = 30.0
 VALIDATIONS = 10
 LEAST_STEPS = 25  # between two validations: a short run is not worth ten of them
@@ -58,9 +52,12 @@ class Run:
         self.plan = plan
         self.standing = standing
         self.listener = listener
+        self.ranks = trainer.ranks
+        self._keeper = Keeper(out, corpus, trainer, listener)
         self._elapsed_before = standing.elapsed_s
         self._started = started
-        self._saved = time.monotonic()
+        self._now_s = self._saved_s = standing.elapsed_s
+        self._signal: int | None = None
         train = corpus.size("train")
         self._tokens_per_char = train.tokens / max(1, train.chars)
         self._validates = corpus.size("val").tokens > 0
@@ -68,13 +65,14 @@ class Run:
     def go(self) -> Outcome:
         """Trains to the end, or until SIGINT, SIGTERM or patience stops it, and saves."""
         with Interrupts() as interrupts:
+            self._agree(interrupts)
             if self.trainer.steps == 0:
                 self.save()  # from here on there is always something to go on with
             while (trouble := self._train(interrupts)) is not None:
                 self._recover(trouble)
-            stopped = None if self.standing.finished else interrupts.received
+            stopped = None if self.standing.finished else self._signal
             if stopped is not None and self.standing.best_nats_per_char is None:
-                self._save_model(None)
+                self._keeper.save_model(self.standing, self._elapsed(), None)
         return Outcome(self.trainer.steps, self.standing.best_nats_per_char, stopped)
 
     def _train(self, interrupts: Interrupts) -> TrainingError | None:
@@ -82,12 +80,15 @@ class Run:
         try:
             if isinstance(self.plan, BudgetPlan) and self._validates:
                 self._probe()
-            while self._progress() < 1 and not interrupts.received and not self._impatient():
+            self._agree(interrupts)
+            while self._progress() < 1 and not self._signal and not self._impatient():
                 self._update()
+                self._agree(interrupts)
                 if self._due():
                     self.validate()
                     self.save()
-                elif time.monotonic() - self._saved > SAVE_EVERY_S:
+                    self._agree(interrupts)
+                elif self._now_s - self._saved_s > SAVE_EVERY_S:
                     self.save()
             if self._progress() >= 1 or self._impatient():
                 self.validate()
@@ -101,9 +102,11 @@ class Run:
         """Goes back to what was saved last. Raises `trouble` where that was done too often."""
         reached, saved = self.trainer.steps, self.out / checkpoint.LAST_NAME
         self.standing, remedy = recovery.recovered(self.trainer, saved, trouble, self.standing)
+        self.ranks.wait()  # until all have read what is about to be written anew
         steps = self.trainer.steps
         self.listener.say(f"{trouble} Going back from update {reached:,} to {steps:,}, {remedy}")
-        self._log({"steps": steps, "recovered_from": reached, "remedy": remedy})
+        entry = {"steps": steps, "recovered_from": reached, "remedy": remedy}
+        self._keeper.log(entry, self.standing)
         self.save()
 
     def validate(self) -> None:
@@ -114,40 +117,46 @@ class Run:
         standing.validated_steps = trainer.steps
         standing.validated_progress = self._progress()
         if not self._validates:
-            self._save_model(None)
+            self._keeper.save_model(standing, self._elapsed(), None)
             return
         began = time.monotonic()
-        weights = trainer.average.weights
-        with recovery.memory_needed(TrainingError, "A validation takes a lower --width."):
-            score = validate(self.network, weights, self.corpus, share=standing.val_share)
+        score, nats_per_char = None, 0.0
+        if self.ranks.is_first:
+            weights = trainer.average.weights
+            with recovery.memory_needed(TrainingError, "A validation takes a lower --width."):
+                score = validate(self.network, weights, self.corpus, share=standing.val_share)
+            nats_per_char = score.nats_per_char
+        nats_per_char, took_s = self.ranks.from_first(nats_per_char, time.monotonic() - began)
         if isinstance(self.plan, BudgetPlan):
-            self.plan.validation_s = time.monotonic() - began
-        self._check(score.nats_per_char)
+            self.plan.validation_s = took_s
+        self._check(nats_per_char)
         best = standing.best_nats_per_char
-        better = best is None or score.nats_per_char < best
+        better = best is None or nats_per_char < best
         if better:
-            standing.best_nats_per_char = score.nats_per_char
+            standing.best_nats_per_char = nats_per_char
             standing.best_steps = trainer.steps
             standing.stale_validations = 0
-            self._save_model(score)
+            self._keeper.save_model(standing, self._elapsed(), score)
         else:
             standing.stale_validations += 1
         # After the save: what did so well is what is kept, not the average that may begin now.
-        trainer.average.validated(score.nats_per_char)
-        self._log(
-            {
-                "steps": trainer.steps,
-                "val_bits_per_char": score.bits_per_char,
-                "val_nats_per_char": score.nats_per_char,
-                "val_bits_per_byte": score.bits_per_byte,
-                "val_tokens": score.tokens,
-                "val_unknown": score.unknown,
-                "best": better,
-                "elapsed_s": self._elapsed(),
-            }
-        )
+        trainer.average.validated(nats_per_char)
+        if score is None:
+            return
+        entry = {
+            "steps": trainer.steps,
+            "val_bits_per_char": score.bits_per_char,
+            "val_nats_per_char": score.nats_per_char,
+            "val_bits_per_byte": score.bits_per_byte,
+            "val_tokens": score.tokens,
+            "val_unknown": score.unknown,
+            "best": better,
+            "elapsed_s": self._elapsed(),
+        }
+        self._keeper.log(entry, standing)
         if self.config.peek:
-            self.listener.say(peek(self.network, self._numpy_weights(), self.corpus, self.config))
+            weights = self._keeper.weights()
+            self.listener.say(peek(self.network, weights, self.corpus, self.config))
 
     def save(self) -> None:
         """Writes `last.safetensors`, unless the weights have gone bad since the last report."""
@@ -157,25 +166,13 @@ class Run:
         for weight in self.trainer.weights.values():
             self._check(float(weight.detach().sum()))
         standing.elapsed_s = self._elapsed()
-        tensors, about = self.trainer.state_dict()
-        checkpoint.save(
-            checkpoint.Checkpoint(
-                network=self.network.config,
-                training=self.config,
-                corpus_path=self.corpus.path.resolve(),
-                corpus_hash=self.corpus.hash,
-                tensors=tensors,
-                trainer=about,
-                run=asdict(standing),
-            ),
-            self.out / checkpoint.LAST_NAME,
-        )
-        self._saved = time.monotonic()
+        self._keeper.save(standing)
+        self._saved_s = self._now_s
 
     def _update(self) -> None:
         standing, trainer = self.standing, self.trainer
         with recovery.memory_needed(MemoryLackError, "Lower --batch, --context or --width."):
-            loss, norm, share = trainer.step(self.plan.during(trainer.steps, self._elapsed()))
+            loss, norm, share = trainer.step(self.plan.during(trainer.steps, self._now_s))
         standing.losses.append(loss)
         self.listener.update(self._progress(), trainer.tokens)
         if trainer.steps < standing.next_report:
@@ -185,19 +182,17 @@ class Run:
         loss_nats = self._check_losses()
         standing.losses = []
         standing.lowest_loss_nats = min(loss_nats, standing.lowest_loss_nats or loss_nats)
-        elapsed_s = self._elapsed()
-        self._log(
-            {
-                "steps": trainer.steps,
-                "epochs": trainer.tokens / max(1, self.corpus.size("train").tokens),
-                "loss_nats": loss_nats,
-                "bits_per_char": loss_nats * self._tokens_per_char / math.log(2),
-                "lr": share * trainer.peak_lr,
-                "gradient_norm": float(norm),
-                "chars": round(trainer.tokens / self._tokens_per_char),
-                "elapsed_s": elapsed_s,
-            }
-        )
+        entry = {
+            "steps": trainer.steps,
+            "epochs": trainer.tokens / max(1, self.corpus.size("train").tokens),
+            "loss_nats": loss_nats,
+            "bits_per_char": loss_nats * self._tokens_per_char / math.log(2),
+            "lr": share * trainer.peak_lr,
+            "gradient_norm": float(norm),
+            "chars": round(trainer.tokens / self._tokens_per_char),
+            "elapsed_s": self._elapsed(),
+        }
+        self._keeper.log(entry, standing)
 
     def _check_losses(self) -> float:
         """The mean loss since the last report. Raises DivergedError where it has gone wild."""
@@ -238,7 +233,10 @@ class Run:
 
     def _probe(self) -> None:
         """Finds out what a validation takes, and shortens it where it would eat the budget."""
-        whole_s = seconds_needed(self.network, self.trainer.weights, self.corpus)
+        whole_s = 0.0
+        if self.ranks.is_first:
+            whole_s = seconds_needed(self.network, self.trainer.weights, self.corpus)
+        (whole_s,) = self.ranks.from_first(whole_s)
         if self.trainer.steps == 0:
             allowed_s = LAST_VALIDATION_SHARE * self.plan.budget_s
             self.standing.val_share = min(1.0, allowed_s / max(whole_s, 1e-9))
@@ -249,8 +247,14 @@ class Run:
                 )
         self.plan.validation_s = whole_s * self.standing.val_share
 
+    def _agree(self, interrupts: Interrupts) -> None:
+        """Takes note of the first rank's clock, and of a signal that any rank has had."""
+        mine = self._elapsed() if self.ranks.is_first else 0.0
+        self._now_s, number = self.ranks.highest(mine, interrupts.received or 0)
+        self._signal = int(number) or None
+
     def _progress(self) -> float:
-        return self.plan.progress(self.trainer.steps, self._elapsed())
+        return self.plan.progress(self.trainer.steps, self._now_s)
 
     def _elapsed(self) -> float:
         return self._elapsed_before + time.monotonic() - self._started
@@ -258,37 +262,3 @@ class Run:
     def _impatient(self) -> bool:
         patience = self.config.patience
         return patience is not None and self.standing.stale_validations >= patience
-
-    def _log(self, entry: dict[str, Any]) -> None:
-        path = self.out / LOG_NAME
-        with atomic.room_for(path), path.open("a", encoding="utf-8") as log:
-            log.write(json.dumps(entry) + "\n")
-            self.standing.log_bytes = log.tell()
-        self.listener.report(entry)
-
-    def _numpy_weights(self) -> dict[str, np.ndarray]:
-        weights = self.trainer.average.weights
-        return {n: w.detach().float().cpu().numpy() for n, w in weights.items()}
-
-    def _save_model(self, score: Score | None) -> None:
-        train = self.corpus.size("train")
-        history = {
-            "steps": self.trainer.steps,
-            "epochs": self.trainer.tokens / max(1, train.tokens),
-            "elapsed_s": self._elapsed(),
-            "val_nats_per_char": score.nats_per_char if score else None,
-            "val_bits_per_char": score.bits_per_char if score else None,
-            "val_chars": score.chars if score else 0,
-        }
-        if self.standing.init:
-            history["init"] = self.standing.init
-        model = Model(
-            network=self.network,
-            weights=self._numpy_weights(),
-            tokenizer=self.corpus.tokenizer,
-            records=self.corpus.records,
-            corpus_hash=self.corpus.hash,
-            training=self.config.to_dict(),
-            history=history,
-        )
-        model_file.save(model, self.out / model_file.MODEL_NAME)

@@ -16,6 +16,7 @@ from charlm.config import NetworkConfig, TrainingConfig
 from charlm.corpus import Corpus
 from charlm.errors import DataError, TrainingError
 from charlm.training import begin, checkpoint, directory, watch
+from charlm.training.device import choose_device
 from charlm.training.fine_tuning import Origin
 from charlm.training.standing import Listener, Standing
 
@@ -79,7 +80,7 @@ def begin_all(
             f"{corpus.path} has no validation text to tell the best of several seeds by; prepare it"
             " with --val, or leave --seeds out."
         )
-    device = begin.choose_device(config, listener)
+    device = choose_device(config, listener)
     network_config, config = begin.decided(
         corpus,
         network_config,

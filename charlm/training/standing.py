@@ -31,6 +31,7 @@ class Standing:
     val_share: float = 1.0
     finished: bool = False
     init: dict[str, Any] | None = None  # of the model that it went on from
+    job: int | None = None  # of several processes: Ranks.job
     recoveries: int = 0
     lowest_loss_nats: float | None = None  # of a report
     losses: list[Any] = field(default_factory=list)  # since the last report

@@ -17,17 +17,21 @@ from charlm.cells.cell import Cell
 from charlm.config import TrainingConfig
 from charlm.network import Bidirectional, Network
 from charlm.network.bidirectional import After
+from charlm.sampling.engine import take_rows
 from charlm.training import both_sides, optimizers, schedules
 from charlm.training.averaging import AVERAGES
-from charlm.training.regularising import Regularised, check
+from charlm.training.ranks import ALONE, Ranks
+from charlm.training.regularising import Regularised, Rows, check
 from charlm.training.states import State, choose
 from charlm.training.streams import IGNORED, Batch, Streams
 
 
 class Trainer:
-    """Weights, their average, optimiser, recurrent state, random state, data position and counts.
+    """Weights, their average, optimiser, recurrent state, data position and counts.
 
-    Law: on a CPU, k updates, saved, loaded, and k more equal 2k updates bit for bit.
+    Random numbers are drawn anew from the seed and the count of updates. Laws: on a CPU, k updates,
+    saved, loaded, and k more equal 2k updates bit for bit; an update of several ranks, each with
+    its own rows of the batch, or of several parts, equals that of one to rounding.
     """
 
     def __init__(
@@ -37,11 +41,13 @@ class Trainer:
         weights: dict[str, Tensor],
         streams: Streams,
         device: torch.device,
+        ranks: Ranks = ALONE,
     ) -> None:
         check(network, config)
         self.network = network
         self.config = config
         self.device = device
+        self.ranks = ranks
         self.streams = streams
         # clone: an update must never reach tensors the caller still holds. The optimiser numbers
         # its states in this order, which must be the same when they are loaded.
@@ -50,12 +56,13 @@ class Trainer:
         }
         self.optimizers = optimizers.build(config, self.weights, network.config.width)
         self.average = AVERAGES[config.average](self.weights, config)
-        self.state: State | None = None
-        self.generator = torch.Generator(device).manual_seed(config.seed or 0)
+        self.state: State | None = None  # of this rank's rows
+        self.rows = 0  # of the last batch, of all ranks
+        self.generator = torch.Generator(device)
         self.steps = 0
         self.tokens = 0
         self.lr_share = 1.0  # less after a recovery
-        self.parts = 1  # in which an update's rows are read, one after another
+        self.parts = 1  # in which an update's rows are read, one after another, at least
         self._loss = torch.compile(self._batch_loss) if config.compile else self._batch_loss
         self._autocast = torch.autocast(
             device.type, torch.bfloat16, enabled=config.precision == "bfloat16"
@@ -68,7 +75,9 @@ class Trainer:
         tensors that need not be waited for, and the share of the peak learning rate it used.
         """
         batch = self.streams.next()
-        loss = self._gradient(batch)
+        with self.ranks.together():
+            loss = self._gradient(batch)
+        self._add_up(loss)
         clip = self.config.clip or float("inf")
         norm = torch.nn.utils.clip_grad_norm_(self.weights.values(), clip)
         share = schedules.share(self.config.schedule, progress, self.config.warmup)
@@ -101,8 +110,7 @@ class Trainer:
                         tensors[f"optimizer.{i}.{number}.{name}"] = torch.as_tensor(value)
         for i, layer in enumerate(self.state or ()):
             for j, part in enumerate(layer):
-                tensors[f"state.{i}.{j}"] = part
-        tensors["generator"] = self.generator.get_state()
+                tensors[f"state.{i}.{j}"] = self.ranks.whole(part, self.rows)
         averaged, average = self.average.state_dict()
         tensors |= {f"average.{name}": weight for name, weight in averaged.items()}
         about = {
@@ -112,16 +120,14 @@ class Trainer:
             "parts": self.parts,
             "device": self.device.type,
             "threads": torch.get_num_threads(),
+            "processes": self.ranks.count,
             "streams": self.streams.state_dict(),
             "average": average,
         }
         return tensors, about
 
     def load_state_dict(self, tensors: dict[str, Tensor], about: dict[str, Any]) -> None:
-        """Becomes the trainer whose `state_dict` this was.
-
-        Random states do not carry over to another kind of device; there a new one begins.
-        """
+        """Becomes the trainer whose `state_dict` this was, of however many ranks."""
         with torch.no_grad():
             for name, weight in self.weights.items():
                 weight.copy_(_shaped(tensors[f"weights.{name}"], weight.shape))
@@ -150,19 +156,13 @@ class Trainer:
             # Parts of the network without a state of their own have left nothing to be found.
             count = len(self.network.stack.parts)
             found = [parts.get(i, {}) for i in range(count)]
-            self.state = tuple(tuple(part[j] for j in sorted(part)) for part in found)
-            begin = self.network.initial_state(
-                torch,
-                self.network.arrange(self.weights),
-                len(next(iter(parts[min(parts)].values()))),
-            )
-            for mine, theirs in zip(begin, self.state, strict=True):
-                for one, other in zip(mine, theirs, strict=True):
+            whole = tuple(tuple(part[j] for j in sorted(part)) for part in found)
+            self.rows = len(next(iter(parts[min(parts)].values())))
+            begin = self.network.initial_state(torch, self.network.arrange(self.weights), self.rows)
+            for ours, theirs in zip(begin, whole, strict=True):
+                for one, other in zip(ours, theirs, strict=True):
                     _shaped(other, one.shape)
-        if about["device"] == self.device.type:
-            self.generator.set_state(tensors["generator"].cpu())
-        else:
-            self.generator.manual_seed((self.config.seed or 0) + about["steps"])
+            self.state = take_rows(whole, self.ranks.rows(self.rows))
         # A run saved by an earlier version has had no recovery.
         batch_parts, lr_share = about.get("parts", 1), about.get("lr_share", 1.0)
         for count in (about["steps"], about["tokens"], batch_parts, *about["streams"].values()):
@@ -176,19 +176,30 @@ class Trainer:
         self.streams.load_state_dict(about["streams"])
 
     def _gradient(self, batch: Batch) -> Tensor:
-        """The mean loss of a batch, whose gradient is added to that of the weights."""
+        """This rank's part of the mean loss of a batch; the weights get its gradient."""
+        self.rows = len(batch.inputs)
+        mine = self.ranks.rows(self.rows)
+        count = mine.stop - mine.start
         inputs, targets = self._tensor(batch.inputs), self._tensor(batch.targets)
         before, after = self._state_before(batch), self._after(batch)
         total = torch.zeros((), device=self.device)
-        states = []
-        edges = np.linspace(0, len(inputs), min(self.parts, len(inputs)) + 1).astype(int).tolist()
+        # By the count of updates, so that a resumed run draws what an uninterrupted one would.
+        seeds = np.random.SeedSequence([self.config.seed or 0, self.steps])
+        drawn = int(seeds.generate_state(1, np.uint64)[0] >> 1)
+        # For ranks without a row the state stays as it is, which is empty.
+        states = [] if count else [before]
+        parts = max(self.parts, -(-count // (self.config.micro_batch or self.rows)))
+        edges = np.linspace(mine.start, mine.stop, min(parts, count) + 1).astype(int).tolist()
         for rows in map(slice, edges, edges[1:]):
+            here = slice(rows.start - mine.start, rows.stop - mine.start)
+            self.generator.manual_seed(drawn)
             with self._autocast:
                 loss, penalty, state = self._loss(
                     inputs[rows],
                     targets[rows],
-                    tuple(tuple(part[rows] for part in layer) for layer in before),
+                    take_rows(before, here),
                     after and after.rows(rows),
+                    Rows(rows.start, self.rows),
                 )
             # 1 where there is one part; none of a part's targets may count.
             if share := int((batch.targets[rows] != IGNORED).sum()) / batch.tokens:
@@ -204,10 +215,20 @@ class Trainer:
         )
         return total
 
+    def _add_up(self, loss: Tensor) -> None:
+        """Makes the loss and the gradients those of the whole batch."""
+        if self.ranks.count == 1:
+            return
+        for weight in self.weights.values():
+            if weight.grad is None:
+                weight.grad = torch.zeros_like(weight)
+        self.ranks.add([loss, *(weight.grad for weight in self.weights.values())])
+
     def _batch_loss(
-        self, inputs: Tensor, targets: Tensor, state: State, after: After | None
+        self, inputs: Tensor, targets: Tensor, state: State, after: After | None, rows: Rows
     ) -> tuple[Tensor, Tensor | float, State]:
-        hooks = Regularised(self.config, self.generator, targets != IGNORED, self._scan_of)
+        counted = targets != IGNORED
+        hooks = Regularised(self.config, self.generator, counted, rows, self._scan_of)
         scan = self.network.scan if after is None else partial(self.network.scan, after=after)
         w = hooks.arrange(self.network, self.weights)
         logits, state = scan(torch, w, inputs, state, hooks)
@@ -227,20 +248,20 @@ class Trainer:
     def _after(self, batch: Batch) -> After | None:
         if not isinstance(self.network, Bidirectional):
             return None
-        # By the count of updates, so that a resumed run draws what an uninterrupted one would.
         rng = np.random.default_rng([self.config.seed or 0, self.steps])
         distances = both_sides.draw_distances(rng, batch.targets.shape)
         return both_sides.after(batch, self.network.start, self.device, distances)
 
     def _state_before(self, batch: Batch) -> State:
+        fresh = batch.fresh[self.ranks.rows(len(batch.fresh))]
         if self.state is not None and not batch.fresh.any():
             return self.state
         with torch.no_grad():
             w = self.network.arrange(self.weights)
-            initial = self.network.initial_state(torch, w, len(batch.inputs))
+            initial = self.network.initial_state(torch, w, len(fresh))
             if self.state is None or batch.fresh.all():
                 return initial
-            return choose(self._tensor(batch.fresh), initial, self.state)
+            return choose(self._tensor(fresh), initial, self.state)
 
     def _tensor(self, ids: Any) -> Tensor:
         return torch.from_numpy(ids).to(self.device, non_blocking=True)

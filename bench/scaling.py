@@ -1,0 +1,64 @@
+"""Characters/s of one process and of two that torchrun puts in touch, with one thread each.
+
+Strong scaling: the same updates of the same rows, shared between the processes. Each run is a whole
+one, and its pace that between two reports in its log, after the first updates.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from bench.measure import figure, in_turn, tiny_shakespeare
+from charlm.config import PrepConfig
+from charlm.corpus import prepare
+
+RUNS = 3
+WIDTH, BATCH, CONTEXT = 512, 64, 128
+STEPS, WARM = 31, 11  # updates: all, and those that are not counted, which make what is made once
+OPTIONS = [
+    "--width", WIDTH, "--batch", BATCH, "--context", CONTEXT, "--steps", STEPS, "--dropout", 0,
+    "--lr", 0.002, "--seed", 1, "--eval-every", 1000, "--device", "cpu", "--force",
+]  # fmt: skip
+
+
+def chars_per_s(processes: int, data: Path, run: Path) -> float:
+    """The pace of a run of so many processes."""
+    shared = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", processes]
+    command = [sys.executable, *(shared if processes > 1 else []), "-m", "charlm", "train", data]
+    subprocess.run(
+        [str(word) for word in [*command, "-o", run, *OPTIONS]],
+        check=True,
+        capture_output=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    entries = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()[1:]]
+    reports = [entry for entry in entries if "chars" in entry and entry["steps"] >= WARM]
+    first, last = reports[0], reports[-1]
+    return (last["chars"] - first["chars"]) / (last["elapsed_s"] - first["elapsed_s"])
+
+
+def main() -> None:
+    """Prints the figures."""
+    with tempfile.TemporaryDirectory() as folder:
+        data, run = Path(folder) / "data", Path(folder) / "run"
+        # Hardly any validation: it is not what is measured.
+        prepare([tiny_shakespeare()], data, PrepConfig(val=0.001, test=0))
+        found = in_turn(
+            RUNS,
+            one=lambda: chars_per_s(1, data, run),
+            two=lambda: chars_per_s(2, data, run),
+        )
+    how = (
+        f"lstm 1x{WIDTH}, batch {BATCH} in all, context {CONTEXT}, a thread each, gloo on loopback,"
+        f" updates {WARM + 1} to {STEPS} of {RUNS} runs in turn"
+    )
+    figure("one process", found["one"], "chars/s", how=how)
+    figure("two processes", found["two"], "chars/s", how=how)
+    figure("ratio", found["two"] / found["one"], "x", target="≥ 1.8", how=how)
+
+
+if __name__ == "__main__":
+    main()

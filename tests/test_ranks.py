@@ -1,0 +1,242 @@
+"""Several processes that train one network: the laws of ranks, and torchrun through real processes.
+
+Each process loads torch, which is what takes most of the time here, so few of them are begun.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from test_cli_train import log, weights, without_times
+
+from charlm.config import NetworkConfig, PrepConfig, TrainingConfig
+from charlm.corpus import prepare
+from charlm.errors import ConfigError
+from charlm.training import begin
+from charlm.training.ranks import Ranks
+from charlm.training.standing import Listener
+
+TESTS = Path(__file__).parent
+# Saves come with validations, so that there is always one that is not long ago.
+OPTIONS = [
+    "--steps", 240, "--eval-every", 12, "--dropout", 0.1, "--weight-drop", 0.1, "--average", "ema",
+    "--width", 16, "--batch", 6, "--context", 16, "--seed", 1, "--device", "cpu",
+]  # fmt: skip
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds its processes in /proc")
+
+
+def ranks(rank, count):
+    one = Ranks()
+    one.rank, one.count = rank, count
+    return one
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 8])
+@pytest.mark.parametrize("total", [1, 3, 8, 64])
+def test_each_row_is_of_one_rank_and_none_has_many_more(count, total):
+    shares = [list(range(total))[ranks(rank, count).rows(total)] for rank in range(count)]
+    assert [row for share in shares for row in share] == list(range(total))
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_more_processes_than_rows_are_refused(tmp_path):
+    (tmp_path / "text").write_text("the cat sat on the mat.\n" * 100)
+    data = prepare([tmp_path / "text"], tmp_path / "data", PrepConfig())
+    knobs = NetworkConfig(width=8), TrainingConfig(steps=2, batch=4, device="cpu", seed=1)
+    with pytest.raises(ConfigError, match="--batch 5"):
+        begin.begin(data, tmp_path / "run", *knobs, Listener(), 0.0, None, ranks(0, 5))
+    assert not (tmp_path / "run").exists()
+
+
+# Three ranks against one, in the updates that they make and in the states that they save.
+LAWS = """
+import sys
+
+import torch
+from test_trainer import run, trainer
+
+from charlm.training import ranks
+
+CASES = {
+    "lstm": {"layers": 2, "dropout": 0.2},
+    "records": {"records": True, "batch": 4},
+    "fewer rows than ranks": {"records": True, "batch": 2, "dropout": 0.2},
+    "both sides": {"cell": "gru", "options": {"bidirectional": True}, "dropout": 0.2},
+    "attention": {"cell": "gru", "options": {"attention": True, "memory": 5}},
+    "everything": {
+        "vary_context": True, "micro_batch": 1, "batch": 7, "optimizer": "muon", "dropout": 0.1,
+        "dropout_kind": "variational", "dropout_input": 0.1, "dropout_embedding": 0.1,
+        "dropout_output": 0.2, "weight_drop": 0.2, "activation_penalty": 1.0, "average": "ema",
+    },
+}
+
+torch.set_num_threads(1)
+together = ranks.join()
+for name, settings in CASES.items():
+    alone, shared, one, more = (trainer(**settings) for _ in range(4))
+    shared.ranks = more.ranks = together
+    expected, found = run(alone, 12), run(shared, 12)
+    for saved, other in ((shared, one), (alone, more)):
+        tensors, about = saved.state_dict()
+        other.load_state_dict({key: tensor.clone() for key, tensor in tensors.items()}, about)
+    expected += run(alone, 12)
+    found += run(shared, 12)
+    for trained in (one, more):
+        losses = run(trained, 12)
+        torch.testing.assert_close(losses, expected[12:], rtol=2e-4, atol=2e-4)
+    torch.testing.assert_close(found, expected, rtol=2e-4, atol=2e-4)
+    assert shared.tokens == alone.tokens
+    if together.is_first:
+        print(name, flush=True)
+try:
+    with together.together():
+        if together.rank == 1:
+            raise MemoryError("here")
+except MemoryError as error:
+    assert (str(error) == "here") == (together.rank == 1)
+else:
+    sys.exit("a lack of memory was not heard of")
+assert together.from_first(float(together.rank), 1e-300) == (0.0, 1e-300)
+assert together.highest(float(together.rank)) == (2.0,)
+ranks.leave(0)
+"""
+
+
+def test_three_ranks_make_the_updates_of_one_and_each_goes_on_with_what_the_other_saved(tmp_path):
+    (tmp_path / "laws.py").write_text(LAWS)
+    done = finish(torchrun(3, tmp_path / "laws.py", path=TESTS))
+    assert done.returncode == 0, done.stderr.decode()
+    assert len(done.stdout.decode().splitlines()) == 6
+
+
+@pytest.fixture(scope="module")
+def two(corpus, tmp_path_factory):
+    """A run of two processes, and how it was."""
+    run = tmp_path_factory.mktemp("two") / "run"
+    done = finish(torchrun(2, "-m", "charlm", "train", corpus, "-o", run, *OPTIONS))
+    assert done.returncode == 0, done.stderr.decode()
+    return run, done
+
+
+def test_two_processes_have_the_curve_of_one(charlm, corpus, two, tmp_path):
+    run, done = two
+    one = tmp_path / "one"
+    assert charlm("train", corpus, "-o", one, *OPTIONS).returncode == 0
+    for ours, theirs in zip(log(run)[1:], log(one)[1:], strict=True):
+        assert ours.keys() == theirs.keys()
+        for key in ours.keys() - {"elapsed_s", "best"}:
+            assert ours[key] == pytest.approx(theirs[key], rel=2e-3), key
+    assert log(run)[0]["processes"] == 2
+    # One of them speaks, and writes.
+    said = done.stderr.decode()
+    assert done.stdout == b""
+    assert said.count("240 updates in") == said.count("step 240: validation") == 1
+    assert {path.name for path in run.iterdir()} == {path.name for path in one.iterdir()}
+
+
+def test_what_two_have_saved_goes_on_with_one(charlm, two, tmp_path):
+    run, _ = two
+    copied = tmp_path / "run"
+    subprocess.run(["cp", "-r", run, copied], check=True)
+    done = charlm("train", "--resume", copied, "--steps", 250)
+    assert done.returncode == 0, done.stderr.decode()
+    assert b"2 processes, and this is" in done.stderr
+    assert log(copied)[-1]["steps"] == 250
+    assert log(copied)[-1]["val_nats_per_char"] < log(copied)[1]["loss_nats"]
+
+
+def test_a_killed_process_rejoins_and_nothing_is_lost(corpus, two, tmp_path):
+    run = tmp_path / "run"
+    process = torchrun(
+        2, "-m", "charlm", "train", corpus, "-o", run, *OPTIONS, options=["--max-restarts", 2]
+    )
+    for killed, entries in ((1, 5), (0, 15)):
+        wait_for(lambda n=entries: (run / "log.jsonl").exists() and len(log(run)) > n, process)
+        os.kill(worker(process, killed), signal.SIGKILL)
+        wait_for(lambda n=killed: worker(process, n), process)
+    done = finish(process)
+    assert done.returncode == 0, done.stderr.decode()
+    assert done.stderr.count(b"the last that were saved") == 2
+    equal(run, two[0])
+
+
+def test_sigterm_saves_and_the_run_goes_on_exactly(corpus, two, tmp_path):
+    run = tmp_path / "run"
+    process = torchrun(2, "-m", "charlm", "train", corpus, "-o", run, *OPTIONS)
+    wait_for(lambda: (run / "log.jsonl").exists() and len(log(run)) > 8, process)
+    process.send_signal(signal.SIGTERM)
+    done = finish(process)
+    assert done.returncode != 0
+    assert f"charlm train --resume {run}" in done.stderr.decode()
+    assert 12 < log(run)[-1]["steps"] < 240
+    again = finish(torchrun(2, "-m", "charlm", "train", "--resume", run))
+    assert again.returncode == 0, again.stderr.decode()
+    assert b"not bit for bit" not in again.stderr
+    equal(run, two[0])
+
+
+def test_a_mistake_is_told_once(corpus, tmp_path):
+    """By the first of them, and torchrun tells of it in its own way after that."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "mine").write_text("")
+    train = ["-m", "charlm", "train", corpus, "-o", tmp_path / "run", *OPTIONS]
+    done = finish(torchrun(2, *train))
+    assert done.returncode == 1
+    assert done.stderr.decode().count("charlm did not make it") == 1
+
+
+def torchrun(count, *args, options=(), path=""):
+    """Begins `torchrun ARGS` with so many processes on this machine."""
+    command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", count]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    roots = [str(TESTS.parent), str(path)]
+    environment["PYTHONPATH"] = os.pathsep.join([*roots, environment.get("PYTHONPATH", "")])
+    return subprocess.Popen(
+        [sys.executable, *map(str, [*command, *options, *args])],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment,
+    )
+
+
+def finish(process):
+    """How a process ended."""
+    try:
+        out, err = process.communicate(timeout=300)
+    finally:
+        process.kill()
+    assert b"terminate called" not in err, err.decode()
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def worker(process, rank):
+    """The process id of that rank, or None where it is not there."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    for child in children:
+        try:
+            environment = Path(f"/proc/{child}/environ").read_bytes().split(b"\0")
+        except OSError:
+            continue  # it has just ended
+        if b"RANK=%d" % rank in environment:
+            return int(child)
+    return None
+
+
+def wait_for(condition, process, timeout_s=200):
+    until = time.monotonic() + timeout_s
+    while not condition():
+        assert process.poll() is None, process.stderr.read().decode()
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def equal(run, other):
+    """Asserts that two runs came to the same, bit for bit, and tell the same of it."""
+    assert without_times(log(run)) == without_times(log(other))
+    assert weights(run) == weights(other)
+    assert json.loads((run / "log.jsonl").read_text().splitlines()[0])["processes"] == 2
