@@ -14,6 +14,7 @@ from charlm.measuring.stretches import cold_nats, record_begins, records_nats, t
 from charlm.model_file import Model
 from charlm.preparation.reading import Reader
 from charlm.preparation.records import BOUNDARY_CHARS
+from charlm.preparation.sources import Source
 from charlm.sampling.engine import NumpyEngine
 from charlm.score import Score
 from charlm.tokenizer import Tokenizer
@@ -104,7 +105,8 @@ def of_file(model: Model, path: Path, unknown: str) -> Text:
         normalize=tokenizer.normalize,
         records=model.records,
     )
-    reader = Reader([path], config, lambda size_bytes: None, locating=True)
+    source = Source(path, lambda size_bytes: None)
+    reader = Reader([source], config, locating=True)
     numbers = _Numbers(tokenizer, unknown, reader.where)
     boundary = np.array([] if tokenizer.boundary is None else [tokenizer.boundary], np.int64)
     found, ends = [], 0
@@ -116,7 +118,7 @@ def of_file(model: Model, path: Path, unknown: str) -> Text:
             found.append(numbers.ids(piece))
     ids = np.concatenate(found)
     if not len(ids):
-        raise DataError(f"{reader.names} holds nothing that the model can read.")
+        raise DataError(f"{source.name} holds nothing that the model can read.")
     size = ends * BOUNDARY_CHARS[model.records]
     return Text(ids, numbers.chars + size, numbers.bytes + size, numbers.unknown)
 

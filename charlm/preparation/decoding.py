@@ -39,8 +39,8 @@ class Decoding:
 
     def _utf8(self, source: Source) -> Iterator[str]:
         rest = b""
-        lines = 0
-        begun = False
+        lines = source.lines
+        begun = source.begin > 0
         for chunk in source.chunks():
             data = rest + chunk if rest else chunk
             try:

@@ -8,7 +8,7 @@ import numpy as np
 from charlm.config import PrepConfig
 from charlm.errors import ConfigError
 from charlm.preparation.numbering import Characters, Numbering, WordNumbers
-from charlm.preparation.reading import TextSpool
+from charlm.preparation.spool import StoredText
 from charlm.tokenizer import Tokenizer, forms
 
 WORDS_UNLESS_TOLD = 20_000
@@ -92,14 +92,14 @@ def by_symbol(tokenizer: Tokenizer, symbols: list[str]) -> Vocabulary:
     return Vocabulary(tokenizer, np.array(table))
 
 
-def of_pairs(text: TextSpool, config: PrepConfig, say: Callable[[str], None]) -> Tokenizer:
+def of_pairs(text: StoredText, config: PrepConfig, say: Callable[[str], None]) -> Tokenizer:
     """The tokenizer of byte pairs learned from a text, or from parts all over a long one."""
     every = max(1, -(-text.size_bytes // LEARNED_AT_MOST))
     size = config.vocab_size or PAIRS_UNLESS_TOLD
     part = f"one part in {every:,}" if every > 1 else "all"
     say(f"bpe: learning {size:,} tokens from {part} of {text.size_bytes / 1e6:,.1f} MB of text")
     stored = forms.pair_form(
-        ("\n".join(pieces) for pieces in text.pieces(every)),
+        ("\n".join(pieces) for pieces in text.chunks(every)),
         size=size,
         min_count=config.min_count,
         boundary=config.records != "none",
