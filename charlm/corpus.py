@@ -145,8 +145,8 @@ def prepare(
     lacks (`Tokenizer.grown`). So many processes, `jobs` (None: all cores for a long text), work on
     it, of which nothing in the corpus tells. What they have done lies in `work` (None: beside
     `out`), so that a start after one that was killed goes on from it. `say` is told what is
-    noteworthy, a line at a time, and `advance` how many more bytes were read. Raises DataError where a
-    source cannot be used, and ConfigError where a knob does not fit the level.
+    noteworthy, a line at a time, and `advance` how many more bytes were read. Raises DataError
+    where a source cannot be used, and ConfigError where a knob does not fit the level.
     """
     if tokenizer is not None:
         config = replace(

@@ -37,8 +37,8 @@ def prepare(
 
     The knobs are those of `charlm prep`, and so is `jobs`, how many processes work on a long text.
     `say` is told what is odd about the text, and `progress` how many more bytes have been read. A
-    start after one that was killed goes on from what is done. Raises DataError where a source can't be used or `out` is
-    there already (without `force`), and ConfigError for a knob.
+    start after one that was killed goes on from what is done. Raises DataError where a source can't
+    be used or `out` is there already (without `force`), and ConfigError for a knob.
 
     >>> corpus = prepare("book.txt", "data", val=0.1)
     >>> corpus.tokenizer.level, corpus.size("val").chars > 0

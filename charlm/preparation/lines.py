@@ -82,10 +82,12 @@ class Lines:
 
     def absorb(self, state: dict[str, Any]) -> None:
         """Takes the lines of the next part of the text, which other Lines have seen."""
+        limit = 1 << (64 - self.bits)
         for key, first, times in zip(state["keys"], state["firsts"], state["times"], strict=True):
-            self._kept.setdefault(key, [self._long_lines + first, 0])[1] += times
+            if key >> 32 < limit:
+                self._kept.setdefault(key, [self._long_lines + first, 0])[1] += times
+                self._seen += times
         self._long_lines += state["long_lines"]
-        self._seen += sum(state["times"])
         self._shrink(max(self.bits, state["bits"]))
 
     def _take(self, block: bytes) -> None:

@@ -51,7 +51,8 @@ class Pieces:
         self._folder = folder
         self._checked = checked
         self._say = say
-        self._earlier = {path.name[:5] for path in folder.glob("*-*.json")}
+        self._earlier = {_place(path.name) for path in folder.glob("*.json")}
+        self._told: set[str] = set()
         self._numbers_of: list[tuple[dict[str, Any], Path | None]] = []
 
     def number(self, crew: Crew) -> None:
@@ -103,7 +104,7 @@ class Pieces:
         assert self.tokenizer is not None
         for number, text in enumerate(texts):
             made_of = hashlib.sha256(f"{self.tokenizer.hash} {text['file']}".encode())
-            task = self._task(f"{number:05}-{made_of.hexdigest()[:32]}", "numbers")
+            task = self._task(f"{number:05}p-{made_of.hexdigest()[:32]}", "numbers")
             yield {**task, "text": text, "known": []}
 
     def _task(self, name: str, kind: str) -> Task:
@@ -122,20 +123,23 @@ class Pieces:
 
     def _found(self, answers: Iterable[Found]) -> Iterator[Found]:
         """What is found in each piece, when the text doctor and the user have been told of it."""
-        going_on = changed = False
-        for number, found in enumerate(answers):
-            (self._folder / f"{number:05}.source").unlink(missing_ok=True)
-            if found["kept"] and not going_on:
-                going_on = True
-                self._say("going on from what an earlier start has done")
-            elif not found["kept"] and not changed and f"{number:05}" in self._earlier:
-                changed = True
-                self._say("the text or an option has changed since an earlier start: done anew")
+        for found in answers:
+            at = _place(found["spool"]["file"])
+            (self._folder / f"{at}.source").unlink(missing_ok=True)
+            if found["kept"]:
+                self._tell("going on from what an earlier start has done")
+            elif at in self._earlier:
+                self._tell("the text or an option has changed since an earlier start: done anew")
             if "lines" in found:
                 self.lines.absorb(found["lines"])
                 self.marks += found["marks"]
                 self.carriage_returns += found["carriage_returns"]
             yield found
+
+    def _tell(self, line: str) -> None:
+        if line not in self._told:
+            self._told.add(line)
+            self._say(line)
 
     def _kept(self, table: np.ndarray, name: str) -> Path | None:
         """Where the numbers that a piece's own have here lie; None where they are the same."""
@@ -144,3 +148,8 @@ class Pieces:
         path = (self._folder / name).with_suffix(".numbers")
         table.astype(id_type(self.numbers.size)).tofile(path)
         return path
+
+
+def _place(name: str) -> str:
+    """The part of a piece's name that tells which of them it is, and in which pass."""
+    return name.partition("-")[0]

@@ -4,6 +4,7 @@ Each spool is written once: `keep` gives the file its name when it is whole. Wha
 is what is needed to read it again.
 """
 
+import os
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 READ_AT_ONCE = 1 << 20
+NO_SUM = 1  # Adler's checksum of nothing; it is several times faster than a CRC
 RECORD_END = b"\xff"  # between two pieces of text; no UTF-8 has this byte
 
 
@@ -20,13 +22,18 @@ def id_type(size: int) -> np.dtype:
     return np.dtype("u1" if size <= 1 << 8 else "<u2" if size <= 1 << 16 else "<u4")
 
 
+def growing(path: Path) -> Path:
+    """What a file is called until it is whole; a process that was left over has its own."""
+    return path.with_name(f"{path.name}.{os.getpid()}.growing")
+
+
 class _Spool:
     """A file that is there whole or not at all, with a checksum of what it holds."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._growing = path.with_name(f"{path.name}.growing")
-        self._checksum = 0
+        self._growing = growing(path)
+        self._checksum = NO_SUM
 
     def __enter__(self) -> Any:
         self._file: BinaryIO = self._growing.open("wb")
@@ -43,7 +50,7 @@ class _Spool:
         return {"file": self._path.name, "checksum": self._checksum}
 
     def _write(self, data: bytes) -> None:
-        self._checksum = zlib.crc32(data, self._checksum)
+        self._checksum = zlib.adler32(data, self._checksum)
         self._file.write(data)
 
 
@@ -88,11 +95,11 @@ class TextSpool(_Spool):
 
 def whole(folder: Path, about: dict[str, Any]) -> bool:
     """Whether the file of a spool is there and holds what was written."""
-    checksum = 0
+    checksum = NO_SUM
     try:
         with (folder / about["file"]).open("rb") as file:
             while data := file.read(READ_AT_ONCE):
-                checksum = zlib.crc32(data, checksum)
+                checksum = zlib.adler32(data, checksum)
     except FileNotFoundError:
         return False
     return checksum == about["checksum"]

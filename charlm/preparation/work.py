@@ -16,7 +16,7 @@ from charlm.preparation.lines import Lines
 from charlm.preparation.numbering import missing_symbols, number_all, numbering
 from charlm.preparation.reading import Reader
 from charlm.preparation.sources import Stretch
-from charlm.preparation.spool import Spool, StoredText, TextSpool, whole
+from charlm.preparation.spool import Spool, StoredText, TextSpool, growing, whole
 from charlm.tokenizer import Tokenizer
 
 Task = dict[str, Any]
@@ -62,9 +62,9 @@ def do(task: Task) -> Found:
         found["lines"] = reader.lines.state()
         found["marks"] = reader.decoding.marks
         found["carriage_returns"] = reader.decoding.carriage_returns
-    growing = stored.with_suffix(".growing")
-    growing.write_text(json.dumps(found), encoding="ascii")
-    growing.replace(stored)
+    unfinished = growing(stored)
+    unfinished.write_text(json.dumps(found), encoding="ascii")
+    unfinished.replace(stored)
     return {**found, "kept": False}
 
 

@@ -6,6 +6,7 @@ It ends when its stdin does, and so with the process that has started it.
 import json
 import signal
 import sys
+from contextlib import suppress
 
 from charlm.errors import CharlmError
 from charlm.preparation.work import do
@@ -25,4 +26,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with suppress(BrokenPipeError):  # nobody waits for the answer any more
+        main()
