@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from charlm.cli.options import PATH, knob_options
+from charlm.cli.shading import harmless, json_line
 from charlm.config import PrepConfig
 
 MOST_JOBS = 1024  # more processes than any machine has cores
@@ -80,8 +81,6 @@ def command(
                 option = name.replace("_", "-")
                 raise click.UsageError(f"--{option} cannot go with --tokenizer, which decides it.")
 
-    import json
-
     from tqdm import tqdm
 
     from charlm.library.making import prepare
@@ -105,13 +104,13 @@ def command(
             tokenizer=tokenizer,
             jobs=jobs,
             force=force,
-            say=lambda line: bar.write(line, file=sys.stderr),
+            say=lambda line: bar.write(harmless(line), file=sys.stderr),
             progress=bar.update,
             **values,
         )
     _summarise(corpus)
     if as_json:
-        click.echo(json.dumps(corpus.about, ensure_ascii=False))
+        click.echo(json_line(corpus.about))
 
 
 def _size_bytes(sources: tuple[Path, ...]) -> int | None:

@@ -17,6 +17,7 @@ from charlm.corpus import Corpus
 from charlm.errors import ConfigError, DataError
 from charlm.network import Network, build
 from charlm.network.bidirectional import DISTANCES
+from charlm.tokenizer.room import check_room
 from charlm.training import checkpoint, choosing, optimizers
 from charlm.training.directory import OWN_CORPUS, clear
 from charlm.training.fine_tuning import LR_SHARE, Origin
@@ -51,6 +52,7 @@ def begin(
     found wrong with the new one any more.
     """
     corpus.verify()
+    check_room(corpus.tokenizer.to_json())
     device = choose_device(config, listener)
     network_config, config = decided(
         corpus, network_config, config, device, listener, started, tuned=origin is not None
