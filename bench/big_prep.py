@@ -1,6 +1,6 @@
 """Whether `charlm prep` copes with a text many times larger than its memory, and being killed.
 
-The text is generated: words of a Zipf-like choice in lines, and no two lines alike but by chance.
+The text is generated: some 25 MB of lines, words of a Zipf-like choice, in ever other orders.
 Seconds and use of the cores are of the whole command, memory is the most that all its processes
 had at a time (their proportional shares, PSS, so that what they share counts once). The text, the
 corpus and the work on it take four times the text's size on disk; all is removed at the end.
@@ -22,7 +22,8 @@ from bench.measure import figure
 from charlm.corpus import Corpus
 
 SIZE_GB = 10.0
-WORDS, BLOCK = 50_000, 1 << 20  # different words, and words written at a time
+WORDS, CHOSEN = 50_000, 1 << 22  # different words, and words that are written again and again
+LINES = 40  # that stay together
 DISK = 4.5  # times the text
 LOOK_EVERY_S = 0.5
 
@@ -37,7 +38,8 @@ def main(size_gb: float, level: str, folder: Path | None) -> None:
         write_text(place / "text", round(size_gb * 1e9))
         name = f"prep --level {level} of {size_gb:g} GB"
         elapsed_s, used_s, peak_bytes, _ = prep(place, "whole", level)
-        how = f"generated text, {len(os.sched_getaffinity(0))} cores"
+        cores = len(os.sched_getaffinity(0))
+        how = f"generated text, {cores} cores; {used_s:.0f} s of the processors"
         figure(name, elapsed_s, "s", how=how)
         speed = size_gb * 1000 / elapsed_s
         figure(f"{name}, speed", speed, "MB/s", how="the same run")
@@ -55,18 +57,19 @@ def main(size_gb: float, level: str, folder: Path | None) -> None:
 
 
 def write_text(path: Path, size_bytes: int) -> None:
-    """Writes so many bytes of lines of words."""
+    """Writes about so many bytes of lines of words, the same lines in ever other orders."""
     rng = np.random.default_rng(0)
     letters = np.array([*"etaoinshrdlucmfwypvbgkjqxzé"])
     words = np.array(["".join(rng.choice(letters, rng.integers(2, 10))) for _ in range(WORDS)])
     ends = np.array([" ", " ", " ", " ", " ", " ", ", ", " ", ". ", ".\n"])
-    with path.open("w", encoding="utf-8") as file:
-        written = 0
-        while written < size_bytes:
-            chosen = words[(rng.random(BLOCK) ** 3 * WORDS).astype(int)].tolist()
-            after = ends[rng.integers(0, len(ends), BLOCK)].tolist()
-            text = "".join(map("".join, zip(chosen, after, strict=True)))
-            written += file.write(text)
+    chosen = words[(rng.random(CHOSEN) ** 3 * WORDS).astype(int)].tolist()
+    after = ends[rng.integers(0, len(ends), CHOSEN)].tolist()
+    text = "".join(map("".join, zip(chosen, after, strict=True)))
+    lines = text.encode("utf-8").splitlines(keepends=True)
+    parts = [b"".join(lines[i : i + LINES]) for i in range(0, len(lines), LINES)]
+    with path.open("wb") as file:
+        while file.tell() < size_bytes:
+            file.write(b"".join(parts[i] for i in rng.permutation(len(parts))))
 
 
 def prep(

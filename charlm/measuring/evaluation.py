@@ -15,6 +15,7 @@ from charlm.model_file import Model
 from charlm.preparation.reading import Reader
 from charlm.preparation.records import BOUNDARY_CHARS
 from charlm.preparation.sources import Source
+from charlm.preparation.spool import id_type
 from charlm.sampling.engine import NumpyEngine
 from charlm.score import Score
 from charlm.tokenizer import Tokenizer
@@ -108,14 +109,15 @@ def of_file(model: Model, path: Path, unknown: str) -> Text:
     source = Source(path, lambda size_bytes: None)
     reader = Reader([source], config, locating=True)
     numbers = _Numbers(tokenizer, unknown, reader.where)
-    boundary = np.array([] if tokenizer.boundary is None else [tokenizer.boundary], np.int64)
+    kind = id_type(tokenizer.vocabulary)  # a long text is in memory whole
+    boundary = np.array([] if tokenizer.boundary is None else [tokenizer.boundary], kind)
     found, ends = [], 0
     for pieces in reader.pieces():
         for i, piece in enumerate(pieces):
             if i:
                 found.append(boundary)
                 ends += 1
-            found.append(numbers.ids(piece))
+            found.append(numbers.ids(piece).astype(kind))
     ids = np.concatenate(found)
     if not len(ids):
         raise DataError(f"{source.name} holds nothing that the model can read.")
