@@ -284,3 +284,11 @@ def test_lines_of_parts_are_those_of_the_whole(monkeypatch):
     whole.close()
     assert sum_of_parts.state() == whole.state()
     assert whole.sampled
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("level", ["word", "bpe"])
+def test_a_word_without_end_is_refused(prep, level, jobs):
+    with pytest.raises(DataError, match="no newline and no space between words"):
+        prep("a" * (5 << 20), level=level, jobs=jobs)
+    assert prep("a" * (5 << 20), level="char", jobs=jobs)
