@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import subprocess
 import sys
 
@@ -190,3 +191,27 @@ def test_a_full_disk_and_a_closed_stdout_for_the_result(run, line, stdout):
 @pytest.mark.parametrize("line", ["prep - -o NEW", "eval MODEL -", "compare MODEL MODEL -"])
 def test_a_closed_stdin_has_nothing_to_read(run, line):
     is_clear(*run(line, stdin=""))
+
+
+def test_a_line_that_does_not_end(charlm, place):
+    """Twenty megabytes of one line, in an address space of one gigabyte."""
+    (place / "ENDLESS").write_text("the king " * (20 << 20 >> 3))
+    command = [sys.executable, "-m", "charlm"]
+
+    def limited(*args):
+        return subprocess.run(
+            [*command, *args],
+            cwd=place,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (10**9, 10**9)),
+        )
+
+    for level in ("char", "byte", "word", "bpe"):
+        done = limited("prep", "ENDLESS", "-o", "endless", "--level", level, "--force")
+        assert done.returncode == 0, done.stderr
+    done = limited("score", "MODEL", "ENDLESS")
+    assert "line 1 is longer than" in done.stderr
+    is_clear(done.returncode, done.stderr)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from tqdm import tqdm
 
+from charlm.cli.shading import harmless
+
 if TYPE_CHECKING:
     from charlm.training.run import Run
     from charlm.training.standing import Listener, Outcome
@@ -41,7 +43,8 @@ class Progress:
     def say(self, text: str) -> None:
         """Writes a line above the bar. A run goes on though nobody reads what it says."""
         with suppress(BrokenPipeError):
-            self._write(text)
+            # A text that the model has drawn may be among it.
+            self._write(harmless(text) if sys.stderr.isatty() else text)
 
     def _write(self, text: str) -> None:
         if self._bar is not None and not self._bar.disable:

@@ -17,6 +17,7 @@ from charlm.corpus import Corpus
 from charlm.errors import ConfigError, DataError
 from charlm.network import Network, build
 from charlm.network.bidirectional import DISTANCES
+from charlm.tokenizer.room import check_room
 from charlm.training import checkpoint, choosing, optimizers
 from charlm.training.device import choose_device, default_precision, place
 from charlm.training.directory import OWN_CORPUS, clear
@@ -56,6 +57,7 @@ def begin(
     on with what it has saved.
     """
     corpus.verify()
+    check_room(corpus.tokenizer.to_json())
     device = choose_device(config, listener, ranks)
     network_config, config = decided(
         corpus, network_config, config, device, listener, started, ranks, tuned=origin is not None
