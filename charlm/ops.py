@@ -77,6 +77,15 @@ def attend(xp: Any, queries: Array, memory: Array, seen: Array) -> Array:
     return e / e.sum(axis=-1, keepdims=True) @ memory
 
 
+def most(x: Array, limit: int) -> int:
+    """The greatest of whole numbers `x`, as an int.
+
+    It is `limit`, which none of them exceeds, where they are not known yet: an array that stands
+    for a value of a graph says so by `unknown`.
+    """
+    return limit if getattr(x, "unknown", False) else int(x.max())
+
+
 def lookup(xp: Any, table: Array, ids: Array) -> Array:
     """The rows (..., E) of `table` (V, E) at ids (...).
 
