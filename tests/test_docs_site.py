@@ -12,6 +12,7 @@ import docs_pages
 import man_pages
 import pytest
 
+import charlm
 from charlm.cells import CELLS
 
 PAGES = docs_pages.pages()
@@ -148,8 +149,12 @@ def test_the_reference_has_every_cell_and_the_library(site):
     page = (site / "reference" / "cells" / "index.html").read_text(encoding="utf-8")
     assert all(f"<code>{cell}</code>" in page for cell in CELLS)
     shown = words(site / "reference" / "library" / "index.html")
-    for name in ("load", "sample", "samples", "stream", "score", "next", "state"):
-        assert f"{name} (" in shown or f"{name}(" in shown
+    for name, method in vars(charlm.Model).items():
+        if not name.startswith("_"):
+            assert f"def {name}(" in shown
+            first = method.__doc__.split(".")[0].replace("`", "")
+            assert " ".join(first.split()) in shown
+    assert all(name in shown for name in charlm.__all__)
 
 
 def test_no_page_loads_anything_from_elsewhere(site):
