@@ -45,7 +45,7 @@ class Graph:
         self._onnx = onnx
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
-        self._names: dict[tuple[Any, ...], str] = {}
+        self._known: dict[tuple[Any, ...], Traced] = {}
 
     def weight(self, name: str, value: np.ndarray) -> "Traced":
         """A constant of that name."""
@@ -69,22 +69,23 @@ class Graph:
         """
         (dtype, *_) = (one.dtype for one in reversed(inputs) if isinstance(one, Traced))
         names = [
-            one.name if isinstance(one, Traced) else self._constant(np.asarray(one), dtype)
+            one.name if isinstance(one, Traced) else self.constant(one, dtype).name
             for one in inputs
         ]
-        names += [self._constant(np.asarray(numbers), np.dtype(np.int64)) for numbers in integers]
+        names += [self.constant(numbers, np.dtype(np.int64)).name for numbers in integers]
         name = name or f"{operator}.{len(self.nodes)}"
         node = self._onnx.helper.make_node(operator, names, [name], name=name, **attributes)
         self.nodes.append(node)
         return Traced(self, name, value)
 
-    def _constant(self, value: np.ndarray, dtype: np.dtype) -> str:
-        """The name of a constant of that type, or of truth values; equal ones are one."""
+    def constant(self, numbers: Any, dtype: np.dtype) -> "Traced":
+        """A constant of that type, or of truth values; equal ones are one."""
+        value = np.asarray(numbers)
         value = value if value.dtype == bool else value.astype(dtype)
         key = (value.dtype.str, value.shape, value.tobytes())
-        if key not in self._names:
-            self._names[key] = self.weight(f"constant.{len(self._names)}", value).name
-        return self._names[key]
+        if key not in self._known:
+            self._known[key] = self.weight(f"constant.{len(self._known)}", value)
+        return self._known[key]
 
 
 class Traced(np.lib.mixins.NDArrayOperatorsMixin):
@@ -205,8 +206,13 @@ def _concatenate(graph: Graph, parts: Sequence[Any], axis: int = 0) -> Traced:
     return graph.add("Concat", parts, np.concatenate(list(map(_value, parts)), axis), axis=axis)
 
 
-def _where(graph: Graph, chosen: Traced, one: Any, other: Any) -> Traced:
-    return graph.add("Where", [chosen, one, other], np.where(*map(_value, (chosen, one, other))))
+def _where(graph: Graph, chosen: Any, one: Any, other: Any) -> Traced:
+    parts = [
+        part if isinstance(part, Traced) else graph.constant(part, np.dtype(np.float32))
+        for part in (one, other)
+    ]
+    value = np.where(_value(chosen), *map(_value, parts))
+    return graph.add("Where", [chosen, *parts], value)
 
 
 def _amax(graph: Graph, x: Traced, axis: int, keepdims: bool = False) -> Traced:
