@@ -108,6 +108,9 @@ class NetworkConfig(Knobs):
     mixtures: int = knob(1, "Mix the head's probabilities from so many softmaxes.", low=1, high=64)
     attention: bool = knob(False, "Attend to the network's own past, in one layer.")
     memory: int = knob(512, "How many past positions --attention reaches back.", **UNITS)
+    span: int | None = knob(
+        None, "Gates begin so that units remember for up to so many steps.", low=3, high=10**6
+    )
     bidirectional: bool = knob(
         False, "Predict each symbol from the text on both sides: for `fill`, not `sample`."
     )
@@ -210,7 +213,9 @@ class TrainingConfig(Knobs):
     seed: int | None = knob(
         None, "Seed of every random choice (default: chosen, and told).", low=0, high=2**63 - 1
     )
-    precision: str = knob("float32", "Arithmetic of the training step.", choices=PRECISIONS)
+    precision: str | None = knob(
+        None, "Arithmetic in training (default: bfloat16 where fast).", choices=PRECISIONS
+    )
     compile: bool = knob(False, "Compile the training step with torch.compile.")
     device: str = knob("auto", "Where to train; auto says what it took.", choices=DEVICES)
     eval_every: int | None = knob(None, "Updates between validations (default: by time).", low=1)

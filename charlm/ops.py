@@ -3,6 +3,7 @@
 Every function takes `xp`, which is the module numpy or the module torch, and is written once.
 """
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -33,6 +34,11 @@ def _sigmoid_as_tanh(xp: Any, size: int, begin: int, end: int, dtype: Any) -> tu
     scale, shift = xp.full(size, 0.5, dtype=dtype), xp.full(size, 0.5, dtype=dtype)
     scale[begin:end], shift[begin:end] = 1.0, 0.0
     return scale, shift
+
+
+def affine(xp: Any, x: Array, weight: Array, bias: Array) -> Array:
+    """`x` (..., N) times the transposed `weight` (M, N), plus `bias` (M,)."""
+    return xp.nn.functional.linear(x, weight, bias) if _is_torch(xp) else x @ weight.T + bias
 
 
 def relu(xp: Any, x: Array) -> Array:
@@ -84,6 +90,13 @@ def most(x: Array, limit: int) -> int:
     for a value of a graph says so by `unknown`.
     """
     return limit if getattr(x, "unknown", False) else int(x.max())
+
+
+def in_full(torch: Any, function: Callable[..., Any], *inputs: Any) -> Any:
+    """`function(*inputs)` with no torch.autocast, what that has rounded to bfloat16 as float32."""
+    full = [x.float() if getattr(x, "dtype", None) == torch.bfloat16 else x for x in inputs]
+    with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+        return function(*full)
 
 
 def lookup(xp: Any, table: Array, ids: Array) -> Array:

@@ -5,11 +5,12 @@ import pytest
 import torch
 
 from charlm.cells import CELLS
+from charlm.cells.cell import Place
 from charlm.config import NORMS, NetworkConfig
 from charlm.errors import ConfigError
 from charlm.network import Network, build
 from charlm.sampling.engine import NumpyEngine, TorchEngine
-from charlm.training.initialise import initial_weights
+from charlm.training.initialise import draw, initial_weights
 
 V, B, T = 11, 3, 40
 # Logits are sums over the width in float32, after T steps of rounding.
@@ -218,3 +219,25 @@ def test_mixed_stacks_keep_the_laws(cells):
     for part, expected_part in zip(state, last, strict=True):
         for a, b in zip(part, expected_part, strict=True):
             np.testing.assert_allclose(a, b, **TOLERANCE)
+
+
+@pytest.mark.parametrize("name", [name for name, cell in CELLS.items() if cell.spans])
+def test_gates_that_begin_with_a_span_remember_for_so_long(name):
+    """With nothing but biases, a state fades by 1 - 1/τ a step, τ being 2 to `span` over units."""
+    D, span = 9, 30
+    cell, place = CELLS[name], Place(D, D, span=span)
+    begin = cell.initialisers(place)
+    w = {
+        n: np.zeros(shape) if len(shape) > 1 else draw(begin[n], shape, None).double().numpy()
+        for n, shape in cell.shapes(place).items()
+    }
+    before = tuple(np.ones((1, *shape)) for shape in cell.state_shapes(place).values())
+    _, after = cell.step(np, w, np.zeros((1, D)), before)
+    written = cell.step(np, w, np.zeros((1, D)), tuple(0 * part for part in before))[1]
+    kept = (after[-1] - written[-1])[0]
+    assert kept == pytest.approx(1 - 1 / np.linspace(2, span, D), abs=1e-6)
+
+
+def test_a_span_is_for_cells_with_gates():
+    with pytest.raises(ConfigError, match="no gates that --span could open"):
+        build(NetworkConfig(cell="rnn", span=50), 5)

@@ -37,6 +37,7 @@ class TrainOptions(TypedDict, total=False):
     mixtures: int
     attention: bool
     memory: int
+    span: int | None
     bidirectional: bool
     budget: float | None
     steps: int | None
@@ -62,7 +63,7 @@ class TrainOptions(TypedDict, total=False):
     average_share: float
     average_wait: int
     seed: int | None
-    precision: str
+    precision: str | None
     compile: bool
     device: str
     eval_every: int | None

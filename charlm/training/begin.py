@@ -181,6 +181,8 @@ def decided(
     (`choosing`). `tuned` is for a run that goes on from another model.
     """
     config = with_seed(config, listener)
+    if config.precision is None:
+        config = replace(config, precision=default_precision(device))
     if config.budget is config.steps is config.epochs is None:
         config = replace(config, budget=DEFAULT_BUDGET_S)
     tokens = corpus.size("train").tokens
@@ -228,6 +230,18 @@ def default_lr(config: NetworkConfig, optimizer: str, updates: float | None = No
 def default_dropout(tokens: int) -> float:
     """The dropout for a training text of so many tokens."""
     return next((dropout for limit, dropout in DROPOUTS if tokens < limit), 0.0)
+
+
+def default_precision(device: torch.device) -> str:
+    """The fastest arithmetic that learns as well: bfloat16, where it is not emulated.
+
+    Two Zen 4 cores made LSTM's products 1.6 to 1.8 times as fast with it, Muon's twice.
+    """
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        native = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+    return "bfloat16" if native else "float32"
 
 
 def choose_device(config: TrainingConfig, listener: Listener) -> torch.device:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from charlm import ops
 from charlm.cells.cell import Cell
 from charlm.config import TrainingConfig
 from charlm.network import Bidirectional, Network
@@ -77,7 +78,8 @@ class Trainer:
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = group["peak_lr"] * share * scale * self.lr_share
-            optimizer.step()
+            with self._autocast:  # for the products in an update
+                optimizer.step()
             optimizer.zero_grad()
         self.steps += 1
         self.average.updated(self.steps)
@@ -218,8 +220,8 @@ class Trainer:
         scan = cell.scan
         # Some CPUs have products in bfloat16 but no fused recurrence.
         lacking = self.device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
-        if self.config.precision == "bfloat16" and (cell.precise or (cell.fused and lacking)):
-            scan = partial(_in_own_precision, scan)
+        if self.config.precision == "bfloat16" and cell.fused and lacking:
+            scan = partial(ops.in_full, torch, scan)
         return torch.compiler.disable(scan) if cell.fused and self.config.compile else scan
 
     def _after(self, batch: Batch) -> After | None:
@@ -242,11 +244,6 @@ class Trainer:
 
     def _tensor(self, ids: Any) -> Tensor:
         return torch.from_numpy(ids).to(self.device, non_blocking=True)
-
-
-def _in_own_precision(scan: Callable, xp: Any, w: dict[str, Tensor], x: Tensor, state: Any) -> Any:
-    with torch.autocast(x.device.type, enabled=False):
-        return scan(xp, w, x.to(next(iter(w.values())).dtype), state)
 
 
 def _shaped(tensor: Tensor, shape: torch.Size) -> Tensor:
