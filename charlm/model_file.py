@@ -33,6 +33,7 @@ KINDS = {
     "charlm": ("a model", "`charlm train CORPUS -o RUN` makes a run, and in it a model"),
     "charlm_run": ("a run's state", "`charlm train CORPUS -o RUN` makes a run"),
     "charlm_state": ("a state", "`charlm sample MODEL --save-state FILE` makes a state"),
+    "charlm_export": ("weights for torch", "`charlm export MODEL --to torch -o DIR` makes them"),
 }
 
 

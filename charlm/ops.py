@@ -83,6 +83,15 @@ def attend(xp: Any, queries: Array, memory: Array, seen: Array) -> Array:
     return e / e.sum(axis=-1, keepdims=True) @ memory
 
 
+def most(x: Array, limit: int) -> int:
+    """The greatest of whole numbers `x`, as an int.
+
+    It is `limit`, which none of them exceeds, where they are not known yet: an array that stands
+    for a value of a graph says so by `unknown`.
+    """
+    return limit if getattr(x, "unknown", False) else int(x.max())
+
+
 def in_full(torch: Any, function: Callable[..., Any], *inputs: Any) -> Any:
     """`function(*inputs)` with no torch.autocast, what that has rounded to bfloat16 as float32."""
     full = [x.float() if getattr(x, "dtype", None) == torch.bfloat16 else x for x in inputs]

@@ -32,6 +32,7 @@ COMMANDS = (
     "decompress",
     "info",
     "inspect",
+    "export",
     "plot",
     "zoo",
 )
