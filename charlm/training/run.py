@@ -21,7 +21,7 @@ from charlm.network import Network
 from charlm.score import Score
 from charlm.training import checkpoint, recovery
 from charlm.training.interrupts import Interrupts
-from charlm.training.peek import peek
+from charlm.training.peek import KEPT, peek
 from charlm.training.plan import BudgetPlan, Plan, StepPlan
 from charlm.training.recovery import DivergedError, MemoryLackError
 from charlm.training.standing import Listener, Outcome, Standing
@@ -120,9 +120,10 @@ class Run:
         weights = trainer.average.weights
         with recovery.memory_needed(TrainingError, "A validation takes a lower --width."):
             score = validate(self.network, weights, self.corpus, share=standing.val_share)
+        self._check(score.nats_per_char)
+        sample = peek(self.network, self._numpy_weights(), self.corpus, self.config)
         if isinstance(self.plan, BudgetPlan):
             self.plan.validation_s = time.monotonic() - began
-        self._check(score.nats_per_char)
         best = standing.best_nats_per_char
         better = best is None or score.nats_per_char < best
         if better:
@@ -144,10 +145,11 @@ class Run:
                 "val_unknown": score.unknown,
                 "best": better,
                 "elapsed_s": self._elapsed(),
+                "sample": sample[:KEPT],
             }
         )
         if self.config.peek:
-            self.listener.say(peek(self.network, self._numpy_weights(), self.corpus, self.config))
+            self.listener.say(sample[: self.config.peek])
 
     def save(self) -> None:
         """Writes `last.safetensors`, unless the weights have gone bad since the last report."""
