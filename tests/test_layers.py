@@ -35,6 +35,7 @@ ROOMS = {
     "training": {"numpy", "torch", "safetensors"},
     "inspection": {"numpy", "torch"},
     "curves": {"numpy", "plotext", "matplotlib"},
+    "reporting": {"numpy"},
     "zoo": {"numpy", "torch"},
     "library": {"numpy"},
     "cli": {"numpy", "click", "tqdm"},

@@ -35,7 +35,7 @@ class Curve:
 
 
 def logs(path: Path) -> list[Path]:
-    """The log of the run in `path`, or of each of its seeds. Raises DataError where there is none."""
+    """The log of the run in `path`, or those of its seeds. Raises DataError where is none."""
     found = [path / LOG_NAME]
     if not found[0].exists():
         found = sorted(path.glob(f"seed-*/{LOG_NAME}"))
