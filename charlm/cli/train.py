@@ -48,6 +48,9 @@ RESUMABLE = ("budget", "steps", "epochs", "patience", "device")
 )
 @knob_options(NetworkConfig, types={"cell": CellNames(list(CELLS))})
 @knob_options(TrainingConfig)
+@click.option(
+    "--tensorboard", type=PATH, metavar="DIR", help="Write the figures for TensorBoard to DIR, too."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON on stdout.")
 @click.pass_context
 def command(
@@ -59,6 +62,7 @@ def command(
     count: int | None,
     force: bool,
     preset: str | None,
+    tensorboard: Path | None,
     as_json: bool,
     **values: Any,
 ) -> None:
@@ -125,6 +129,7 @@ def command(
         from charlm.training import begin, directory, seeds, watch
         from charlm.training.fine_tuning import Origin
 
+        progress.record(tensorboard)
         listener = progress.listener()
         if resume is not None:
             out = resume
@@ -151,7 +156,7 @@ def command(
     if several:
         from charlm.cli.seeds import train_seeds
 
-        signal = train_seeds(out, corpus, changes, as_json=as_json)
+        signal = train_seeds(out, corpus, changes, tensorboard, as_json=as_json)
     else:
         signal = outcome.signal
         if as_json:

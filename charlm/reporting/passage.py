@@ -57,8 +57,9 @@ def choose(model: Model, ids: np.ndarray) -> np.ndarray:
         return ids[: ends[-1]] if len(ends) else ids
     newline = opening(model.tokenizer, model.records, np.empty(0, np.int64))
     ends = np.flatnonzero(np.isin(ids, newline))
-    # A split may begin in the middle of a line.
-    begin = int(ends[0]) + 1 if len(ends) > 1 and ends[0] < SYMBOLS else 0
+    # A split may begin in the middle of a line, and some lines are empty.
+    begins = ends[:-1][np.diff(ends) > 1] + 1
+    begin = int(begins[0]) if len(begins) and begins[0] < SYMBOLS else 0
     fitting = ends[(ends > begin) & (ends <= begin + SYMBOLS)]
     return ids[begin : int(fitting[-1]) if len(fitting) else begin + SYMBOLS]
 

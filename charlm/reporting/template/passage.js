@@ -7,8 +7,10 @@ function visible(text) {
   });
 }
 
+// A piece as it is called in a sentence.
 function named(text) {
-  return { "\n": "the end of a line", " ": "a space", "": "part of a character" }[text] || visible(text);
+  const words = { "\n": "the end of a line", " ": "a space", "": "part of a character" }[text];
+  return words || element("code", { textContent: visible(text) });
 }
 
 // A text in `host`, a span for each of its pieces. `show(place)` is told of the one that a pointer

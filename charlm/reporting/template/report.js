@@ -71,7 +71,7 @@
     const text = passage(part("passage-text"), pieces, "The passage; arrow keys go through its characters", (place) => {
       const [piece, cost, likeliest] = pieces[place];
       readout.replaceChildren(
-        element("p", {}, element("code", { textContent: named(piece) }), ` had a probability of ${percent(Math.exp(-cost))}: ${(cost / Math.LN2).toFixed(2)} bits`),
+        element("p", {}, named(piece), ` had a probability of ${percent(Math.exp(-cost))}: ${(cost / Math.LN2).toFixed(2)} bits`),
         element("ul", { className: "likely" }, ...likeliest.map(([id, share]) =>
           element("li", {}, element("code", { textContent: visible(symbols[id]) }), ` ${percent(share)}`))));
     });
@@ -96,7 +96,7 @@
       return step === 0 ? "" : step < 0 ? `cold-${-step}` : `hot-${step}`;
     };
     const show = (place) => readout.replaceChildren(element("p", {},
-      "after ", element("code", { textContent: named(pieces[place][0]) }), `: ${value(place).toFixed(3)}`));
+      "after ", named(pieces[place][0]), `: ${value(place).toFixed(3)}`));
     const text = passage(part("units-text"), pieces, "The passage; arrow keys go through its characters", show);
     function choose(number) {
       unit = Math.max(0, Math.min(names.length - 1, number));
