@@ -223,9 +223,9 @@ def _settings(source: Source) -> list[Any]:
     text |= {f"{split} characters": f"{corpus.size(split).chars:,}" for split in corpus.splits}
     groups = {
         "network": model.network.config.to_dict(),
-        "training": model.training,
-        "best model": model.history,
         "text": text,
+        "best model": model.history,
+        "training": model.training,
     }
     return [
         [name, [[key[:WORD], _word(group[key])] for key in group]] for name, group in groups.items()

@@ -18,8 +18,8 @@ function drawing(name, attributes, ...children) {
 function figure(value) {
   if (value === 0) return "0";
   const size = Math.abs(value);
-  if (size >= 1e6 || size < 1e-3) return value.toExponential(2).replace("e", "\u00b710^").replace("+", "");
-  return value.toLocaleString("en", { maximumSignificantDigits: size >= 1000 ? 7 : 4 });
+  if (size < 1e-3) return value.toExponential(2);
+  return value.toLocaleString("en", size < 1000 ? { maximumSignificantDigits: 4 } : { maximumFractionDigits: 0 });
 }
 
 function short(value) {
@@ -38,6 +38,7 @@ function roundNumbers(low, high, count) {
 }
 
 function powersOfTen(low, high, count) {
+  if (high < 20 * low) return roundNumbers(low, high, count);
   const first = Math.ceil(Math.log10(low) - 1e-9), last = Math.floor(Math.log10(high) + 1e-9);
   const step = Math.max(1, Math.ceil((last - first + 1) / count));
   const found = [];

@@ -153,7 +153,9 @@
         head.scope = "row";
         return element("tr", {}, head, element("td", { textContent: visible(value) }));
       })))));
-    part("command").textContent = visible(facts.command);
+    // A line may end between two words, and not after a hyphen.
+    part("command").replaceChildren(...visible(facts.command).split(" ").flatMap((word, i) =>
+      [i ? " " : "", element("span", { textContent: word })]));
     part("command-note").textContent = facts.by_clock
       ? "It ran by the clock, which its learning rate follows, so it comes out a little otherwise each time."
       : "On a CPU with as many threads it makes the same model, bit for bit.";
