@@ -36,6 +36,7 @@ ROOMS = {
     "inspection": {"numpy", "torch"},
     "curves": {"numpy", "plotext", "matplotlib"},
     "exporting": {"numpy", "onnx", "safetensors", "torch"},
+    "reporting": {"numpy"},
     "zoo": {"numpy", "torch"},
     "library": {"numpy"},
     "cli": {"numpy", "click", "tqdm"},

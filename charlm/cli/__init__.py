@@ -34,6 +34,7 @@ COMMANDS = (
     "inspect",
     "export",
     "plot",
+    "report",
     "zoo",
 )
 

@@ -20,7 +20,7 @@ from charlm.network.bidirectional import DISTANCES
 from charlm.tokenizer.room import check_room
 from charlm.training import checkpoint, choosing, optimizers
 from charlm.training.device import choose_device, default_precision, place
-from charlm.training.directory import OWN_CORPUS, clear
+from charlm.training.directory import clear, corpus_of
 from charlm.training.fine_tuning import LR_SHARE, Origin
 from charlm.training.initialise import initial_weights
 from charlm.training.keeping import LOG_NAME
@@ -122,9 +122,7 @@ def resume(
     if again := ranks.job is not None and last.run.get("job") == ranks.job:
         changes = {}
     if corpus_path is None:
-        # A run that was moved takes its own corpus along, which several seeds have beside them.
-        places = (last.corpus_path, out / OWN_CORPUS, out.resolve().parent / OWN_CORPUS)
-        corpus_path = next((place for place in places if place.exists()), None)
+        corpus_path = corpus_of(out, last.corpus_path)
         if corpus_path is None:
             raise DataError(
                 f"{last.corpus_path}, the corpus of {out}, is not there any more."
