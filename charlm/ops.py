@@ -66,6 +66,8 @@ def logsumexp(xp: Any, x: Array, axis: int) -> Array:
 
 def log_softmax(xp: Any, x: Array) -> Array:
     """The logarithms of the probabilities whose logits are `x`, over the last axis."""
+    if _is_torch(xp):
+        return xp.log_softmax(x.float() if x.dtype == xp.bfloat16 else x, -1)
     return x - logsumexp(xp, x, -1)
 
 

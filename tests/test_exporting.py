@@ -180,11 +180,11 @@ def exported_module(folder):
     return module
 
 
-def has_mixtures_or_attention(shape):
-    return test_network.SHAPES[shape].keys() & {"mixtures", "attention"}
+def is_beyond_torch(shape):
+    return test_network.SHAPES[shape].keys() & {"mixtures", "attention", "adaptive"}
 
 
-@pytest.mark.parametrize("shape", [s for s in SHAPES if not has_mixtures_or_attention(s)])
+@pytest.mark.parametrize("shape", [s for s in SHAPES if not is_beyond_torch(s)])
 @pytest.mark.parametrize("cell", torch_module.LAYERS)
 def test_the_module_computes_what_the_engine_does(cell, shape, tmp_path):
     """Of whole contexts in two pieces."""
@@ -208,7 +208,7 @@ def test_other_models_are_refused_for_torch():
     for cell in CELLS:
         for shape in SHAPES:
             model, _ = model_of(cell, shape)
-            if cell in torch_module.LAYERS and not has_mixtures_or_attention(shape):
+            if cell in torch_module.LAYERS and not is_beyond_torch(shape):
                 torch_module.check(model)
             else:
                 with pytest.raises(ConfigError, match="--to onnx exports it"):

@@ -9,6 +9,7 @@ from charlm.cells.cell import Place
 from charlm.config import NORMS, NetworkConfig
 from charlm.errors import ConfigError
 from charlm.network import Network, build
+from charlm.network.stack import norm as network_norm
 from charlm.sampling.engine import NumpyEngine, TorchEngine
 from charlm.training.initialise import draw, initial_weights
 
@@ -22,6 +23,7 @@ SHAPES = {
     "tied": {"tied": True},
     "tied, narrow embedding": {"tied": True, "embedding": 5},
     "mixture": {"mixtures": 3},
+    "adaptive": {"adaptive": True},
     "tied mixture": {"tied": True, "embedding": 5, "mixtures": 2},
     "residual": {"layers": 2, "residual": True, "norm": "rms"},
     "residual, narrow embedding": {"layers": 3, "residual": True, "embedding": 5, "norm": "layer"},
@@ -241,3 +243,43 @@ def test_gates_that_begin_with_a_span_remember_for_so_long(name):
 def test_a_span_is_for_cells_with_gates():
     with pytest.raises(ConfigError, match="no gates that --span could open"):
         build(NetworkConfig(cell="rnn", span=50), 5)
+
+
+@pytest.mark.parametrize("V", [2, 3, 7, 10, 60])
+@pytest.mark.parametrize("norm", NORMS)
+def test_the_adaptive_head_is_that_of_torch(V, norm):
+    """Its logits are torch's logarithms, its nats are torch's, and so are the gradients."""
+    D, N = 12, 200
+    network = build(NetworkConfig(cell="rnn", width=D, norm=norm, adaptive=True), V)
+    head, generator = network.head, torch.Generator().manual_seed(1)
+    w = {
+        name: torch.randn(shape, generator=generator, dtype=torch.float64).requires_grad_()
+        for name, shape in network.shapes().items()
+    }
+    x = torch.randn(N, D, generator=generator, dtype=torch.float64)
+    targets = torch.randint(V, (N,), generator=generator)
+    *cuts, _ = head.edges
+    arranged = network.arrange(w)["head"]
+    logits = head.logits(torch, arranged, x)
+    nats = head.nats(torch, arranged, x, targets)
+    assert logits.exp().sum(-1).detach().numpy() == pytest.approx(1)
+    assert torch.allclose(nats, -logits.gather(1, targets[:, None])[:, 0])
+    if not cuts or cuts[-1] == V:
+        return  # torch's has at least one tail
+    theirs = torch.nn.AdaptiveLogSoftmaxWithLoss(D, V, cuts, head_bias=True, dtype=torch.float64)
+    with torch.no_grad():
+        theirs.head.weight.copy_(w["head.weight"])
+        theirs.head.bias.copy_(w["head.bias"])
+        for i in range(len(cuts)):
+            theirs.tail[i] = torch.nn.Sequential(
+                *(torch.nn.Linear(*reversed(w[f"head.{name}_{i}"].shape), bias=False).double()
+                  for name in ("down", "tail"))
+            )  # fmt: skip
+            for layer, name in zip(theirs.tail[i], ("down", "tail"), strict=True):
+                layer.weight.copy_(w[f"head.{name}_{i}"])
+    normed = network_norm(torch, norm, arranged["norm"], x)
+    assert torch.allclose(logits, theirs.log_prob(normed))
+    theirs(normed, targets).loss.backward()
+    expected = theirs.head.weight.grad
+    (found,) = torch.autograd.grad(nats.mean(), [w["head.weight"]])
+    assert torch.allclose(found, expected)

@@ -35,7 +35,7 @@ def command(model: Path, target: str, output: Path, force: bool) -> None:
 
     --to torch writes a folder: a state dict (safetensors, never a pickle), the tokenizer, and a
     short module that loads them and needs torch and safetensors alone. It is for rnn, rnn-relu,
-    lstm and gru, without attention or mixtures.
+    lstm and gru, with a plain head and without attention.
 
     Both compute what charlm does, but for rounding. --to onnx takes onnx: pip install
     'charlm[onnx]'.

@@ -44,6 +44,9 @@ class NetworkConfig(Knobs):
         " where --embedding differs from --width.",
     )
     mixtures: int = knob(1, "Mix the head's probabilities from so many softmaxes.", low=1, high=64)
+    adaptive: bool = knob(
+        False, "A head in which rare tokens cost little, for vocabularies of many thousand words."
+    )
     attention: bool = knob(False, "Attend to the network's own past, in one layer.")
     memory: int = knob(512, "How many past positions --attention reaches back.", **UNITS)
     span: int | None = knob(
@@ -63,5 +66,7 @@ class NetworkConfig(Knobs):
                 f"layers is {self.layers}, and cell names {cells} ({self.cell}), which are repeated"
                 " from the bottom up; make layers a multiple of that, or leave it out."
             )
+        if self.adaptive and (self.tied or self.mixtures > 1 or self.bidirectional):
+            raise ConfigError("adaptive goes with neither tied, mixtures nor bidirectional.")
         if self.bidirectional and self.tied:
             raise ConfigError("tied is not for a bidirectional network; leave it out.")

@@ -30,10 +30,11 @@ def check(model: Model) -> None:
     config = model.network.config
     other = [name for name in config.cell.split(",") if name.strip() not in LAYERS]
     other += ["attention"] * config.attention + ["mixtures"] * (config.mixtures > 1)
+    other += ["an adaptive head"] * config.adaptive
     if other:
         raise ConfigError(
-            f"--to torch is for {', '.join(LAYERS)} without attention or mixtures, and this model"
-            f" has {other[0]}; --to onnx exports it."
+            f"--to torch is for {', '.join(LAYERS)} with a plain head and without attention, and"
+            f" this model has {other[0]}; --to onnx exports it."
         )
 
 

@@ -35,6 +35,7 @@ class TrainOptions(TypedDict, total=False):
     feed_forward: bool | None
     tied: bool
     mixtures: int
+    adaptive: bool
     attention: bool
     memory: int
     span: int | None

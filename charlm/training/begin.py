@@ -17,6 +17,7 @@ from charlm.corpus import Corpus
 from charlm.errors import ConfigError, DataError
 from charlm.network import Network, build
 from charlm.network.bidirectional import DISTANCES
+from charlm.network.stack import settled
 from charlm.tokenizer.room import check_room
 from charlm.training import checkpoint, choosing, optimizers
 from charlm.training.device import choose_device, default_precision, place
@@ -255,8 +256,8 @@ def with_seed(config: TrainingConfig, listener: Listener) -> TrainingConfig:
 def default_lr(config: NetworkConfig, optimizer: str, updates: float | None = None) -> float:
     """The peak learning rate of an optimiser for a network of these cells and so many updates."""
     share = min(cell.habits.lr_share for cell in cells_named(config.cell))
-    # Muon's updates have one size, whatever the gradient's.
-    share = 1.0 if optimizer == "muon" else share
+    if optimizer == "muon":  # its updates have one size, whatever the gradient's
+        share = optimizers.width_share(settled(config).width)
     return share * optimizers.rate(optimizer, updates)
 
 

@@ -16,6 +16,7 @@ from charlm import ops
 from charlm.cells.cell import Cell
 from charlm.config import TrainingConfig
 from charlm.network import Bidirectional, Network
+from charlm.network.adaptive_head import AdaptiveHead
 from charlm.network.bidirectional import After
 from charlm.sampling.engine import take_rows
 from charlm.training import both_sides, optimizers, schedules
@@ -229,8 +230,12 @@ class Trainer:
     ) -> tuple[Tensor, Tensor | float, State]:
         counted = targets != IGNORED
         hooks = Regularised(self.config, self.generator, counted, rows, self._scan_of)
-        scan = self.network.scan if after is None else partial(self.network.scan, after=after)
         w = hooks.arrange(self.network, self.weights)
+        if isinstance(self.network.head, AdaptiveHead):
+            x, state = self.network.outputs(torch, w, inputs, state, hooks)
+            nats = self.network.head.nats(torch, w["head"], x[counted], targets[counted])
+            return nats.sum() / max(len(nats), 1), hooks.penalty, state
+        scan = self.network.scan if after is None else partial(self.network.scan, after=after)
         logits, state = scan(torch, w, inputs, state, hooks)
         loss = functional.cross_entropy(
             logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED
