@@ -19,8 +19,8 @@ RATES = {"adamw": 8e-3, "adam": 8e-3, "muon": 8e-3, "rmsprop": 2e-3, "sgd": 2.0}
 # 1.82 with 8e-3, 1.69 with 15e-3 and 1.78 with 25e-3.
 ENOUGH_UPDATES = {"adamw": 2000, "adam": 2000, "muon": 4000}
 MOST = 3.0
-# The norm of Muon's update grows as the root of the width: an rnn of 784 exploded at twice the rate at
-# which it learned well.
+# The norm of Muon's update grows as the root of the width: an rnn of 784 exploded at twice the rate
+# at which it learned well.
 MUON_WIDTH = 256
 # What Muon's three times three products cost, beside the six of a token with the same weights.
 MUON_TOKENS_PER_WIDTH = 2.4
