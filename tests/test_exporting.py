@@ -106,6 +106,8 @@ def test_the_graph_says_what_it_is(model, tmp_path):
     assert json.loads(metadata["network"]) == loaded.network.config.to_dict()
     about = json.loads(metadata["charlm"])
     assert about["vocabulary"] == about["start"] == loaded.tokenizer.vocabulary
+    formats = (PAGE.parents[1] / "formats.md").read_text(encoding="utf-8").split("## Exports")[1]
+    assert set(about) <= set(re.findall(r"`(\w+)`", formats))
 
 
 class Step:
