@@ -10,7 +10,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
 
-import charlm
 from charlm.errors import DataError
 from charlm.preparation.work import Found, Task, do
 
@@ -69,7 +68,7 @@ class Crew:
 
     def _start(self) -> None:
         # It finds charlm where this process has found it, and shares the cores with the others.
-        paths = [str(Path(charlm.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+        paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
         settings = {
             "PYTHONPATH": os.pathsep.join(filter(None, paths)),
             "RAYON_NUM_THREADS": str(max(1, cores() // self.jobs)),
