@@ -136,7 +136,17 @@ def join() -> Ranks:
         return ALONE
     nccl = torch.cuda.is_available() and dist.is_nccl_available()
     with _others():
-        dist.init_process_group("cpu:gloo,cuda:nccl" if nccl else "gloo", timeout=TIMEOUT)
+        store, rank, count = next(dist.rendezvous("env://", timeout=TIMEOUT))
+        # torchrun keeps what processes that are no more have left in its store, their addresses
+        # too, so each round of processes has a part of the store to itself.
+        this_round = f"{os.environ['TORCHELASTIC_RESTART_COUNT']} of {count}"
+        dist.init_process_group(
+            "cpu:gloo,cuda:nccl" if nccl else "gloo",
+            store=dist.PrefixStore(this_round, store),
+            rank=rank,
+            world_size=count,
+            timeout=TIMEOUT,
+        )
     return Joined()
 
 
