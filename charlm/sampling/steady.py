@@ -33,7 +33,7 @@ def is_near(
 ) -> np.ndarray:
     """Whether rounding might decide the draw of a row (B,).
 
-    `bent` is `bend(logits, histories)`, and `margins` (B,) are those of `generate.margins_of`.
+    `bent` is `bend(logits, histories)`, and `margins` (B,) are those of `draws.margins_of`.
     """
     moved = (ROUNDING * np.ptp(logits, axis=-1, keepdims=True)).astype(logits.dtype)
     if bent is logits:
@@ -62,10 +62,14 @@ class Steady:
         self._states: list[State] = []
         self._since: list[list[int]] = []
 
-    def add(self, state: State) -> None:
-        """Takes in a row, whose state is exact."""
+    def add(self, state: State, since: Sequence[int] = ()) -> None:
+        """Takes in a row, whose `state` is exact, and which has read `since` after it."""
         self._states.append(state)
-        self._since.append([])
+        self._since.append(list(since))
+
+    def base(self, row: int) -> tuple[State, list[int]]:
+        """The last state in which the row was exact, and what it has read since."""
+        return self._states[row], list(self._since[row])
 
     def is_exact(self, row: int) -> bool:
         """Whether the row is as it would be alone."""
@@ -87,7 +91,7 @@ class Steady:
         self._states[row], self._since[row] = state, []
         return logits, state
 
-    def keep(self, rows: np.ndarray) -> None:
+    def keep(self, rows: Sequence[int]) -> None:
         """Only these rows go on."""
         self._states = [self._states[row] for row in rows]
         self._since = [self._since[row] for row in rows]
