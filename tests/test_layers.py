@@ -37,11 +37,13 @@ ROOMS = {
     "curves": {"numpy", "plotext", "matplotlib"},
     "zoo": {"numpy", "torch"},
     "library": {"numpy"},
-    "cli": {"numpy", "click", "tqdm"},
+    "serving": {"numpy", "starlette", "uvicorn", "h11"},
+    "cli": {"numpy", "click", "tqdm", "starlette", "uvicorn"},
 }
 OUR_PACKAGES = {
     "numpy", "torch", "tokenizers", "safetensors", "click", "tqdm", "pooch", "threadpoolctl",
     "constriction", "outlines_core", "pydivsufsort", "plotext", "matplotlib",
+    "starlette", "uvicorn", "h11",
 }  # fmt: skip
 
 

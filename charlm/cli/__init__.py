@@ -33,6 +33,7 @@ COMMANDS = (
     "info",
     "inspect",
     "plot",
+    "serve",
     "zoo",
 )
 
