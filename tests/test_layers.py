@@ -37,7 +37,7 @@ ROOMS = {
     "curves": {"numpy", "plotext", "matplotlib"},
     "zoo": {"numpy", "torch"},
     "library": {"numpy"},
-    "serving": {"numpy", "starlette", "uvicorn", "h11"},
+    "serving": {"numpy", "threadpoolctl", "starlette", "uvicorn", "h11"},
     "cli": {"numpy", "click", "tqdm", "starlette", "uvicorn"},
 }
 OUR_PACKAGES = {

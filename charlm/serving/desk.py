@@ -53,7 +53,9 @@ class Desk:
         # As in measuring/scorer.py: what ends a line where lines are scored.
         by_record = model.records != "none"
         self._end = model.tokenizer.boundary if by_record else next(iter(self._opening), None)
-        self._batch = Batch(NumpyEngine(model.network, model.weights))
+        engine = NumpyEngine(model.network, model.weights)
+        self.threads = engine.threads
+        self._batch = Batch(engine)
         self._waiting: deque[Reading | Writing] = deque()
         self._drawing = functools.lru_cache(64)(self._drawing_of)
 
@@ -99,13 +101,12 @@ class Desk:
         chances = self._chances(ids)
         over, readers = [], False
         for i, row in enumerate(batch.rows):
-            readers |= isinstance(row, Reading)
             if not row.hear(ids[i], chances.get(i)):
                 over.append(i)
-        for i in drawn:
-            text = batch.rows[i].text
-            if text.has_news and (text.order.asked.stream or text.finish):
-                self.fresh[text] = None
+            if isinstance(row, Reading):
+                readers = True
+            elif row.text.has_news:
+                self.fresh[row.text] = None
         self.steps += 1
         self.tokens_drawn += len(drawn)
         self.tokens_read += len(ids) - len(drawn)
@@ -146,7 +147,7 @@ class Desk:
             text.begin(read.chances)
             if text.finish is None:
                 self._waiting.appendleft(Writing(text, place))
-            if text.finish or (text.has_news and text.order.asked.stream):
+            if text.has_news:
                 self.fresh[text] = None
 
     def _chances(self, ids: list[int]) -> dict[int, Chance]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +13,7 @@ from types import FrameType
 from typing import Any
 
 import h11
+import threadpoolctl
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -41,9 +43,18 @@ def serve(
     """
     names = names_of(paths)
     desks = [Desk(name, path, limits) for name, path in zip(names, paths, strict=True)]
-    listener = _listener(host, port)
-    with listener:
+    _leave_a_core(max(desk.threads for desk in desks))
+    with _listener(host, port) as listener:
         asyncio.run(_serve(desks, limits, listener, token, tell))
+
+
+def _leave_a_core(threads: int) -> None:
+    """Has products made on so many threads at most, and not on all cores: connections want one.
+
+    A thread of BLAS that waits for another one does so at work, which is worst where all are busy.
+    """
+    pools = threadpoolctl.ThreadpoolController().select(internal_api="openblas")
+    pools.limit(limits=max(1, min(threads, (os.cpu_count() or 1) - 1)))
 
 
 def names_of(paths: Sequence[Path]) -> list[str]:

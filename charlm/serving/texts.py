@@ -92,6 +92,7 @@ class Text:
         self.finish: str | None = None
         self.is_told = False  # whether its first piece is out
         self._beginning = order.beginnings[index // order.asked.n]
+        self._streams = order.asked.stream
         self._names = names
         self._left = order.asked.max_tokens
         self._sample = Sample(tokenizer, order.manner, self._emit)
@@ -127,23 +128,22 @@ class Text:
         """What has become certain since this was last asked for."""
         tokens = self._tokens
         if self.finish is None:
-            known = self._beginning.text, self._certain
-            end = len(known[0]) + known[1]
+            end = len(self._beginning.text) + self._certain
             count = next((i for i, one in enumerate(tokens) if one.offset >= end), len(tokens))
             tokens, self._tokens = tokens[:count], tokens[count:]
-        text = "".join(self._pieces)
+        # Bytes that are not UTF-8 come as surrogates, which JSON has no place for.
+        text = "".join(self._pieces).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
         self._pieces.clear()
         return Told(self.index, text, tokens, self.finish)
 
     @property
     def has_news(self) -> bool:
-        """Whether there is something to tell."""
-        return bool(self._pieces) or self.finish is not None
+        """Whether there is something that its client wants to be told now."""
+        return self.finish is not None or (self._streams and bool(self._pieces))
 
     def _emit(self, text: str) -> None:
         self._certain += len(text)
-        # Bytes that are not UTF-8 come as surrogates, which JSON has no place for.
-        self._pieces.append(text.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
+        self._pieces.append(text)
 
     def _end(self) -> None:
         self._sample.end("length")

@@ -11,7 +11,7 @@ from charlm.serving.metrics import Metrics
 from charlm.serving.request import RequestError
 from charlm.serving.texts import Order
 
-TELL_EVERY_S = 0.02  # a text that has begun; telling takes a client as long as some steps
+TELL_EVERY_S = 0.05  # a text that has begun: telling it costs as much as drawing a few tokens
 
 
 class Worker(threading.Thread):
