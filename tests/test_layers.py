@@ -37,13 +37,13 @@ ROOMS = {
     "curves": {"numpy", "plotext", "matplotlib"},
     "zoo": {"numpy", "torch"},
     "library": {"numpy"},
-    "serving": {"numpy", "threadpoolctl", "starlette", "uvicorn", "h11"},
+    "serving": {"numpy", "threadpoolctl", "starlette", "uvicorn"},
     "cli": {"numpy", "click", "tqdm", "starlette", "uvicorn"},
 }
 OUR_PACKAGES = {
     "numpy", "torch", "tokenizers", "safetensors", "click", "tqdm", "pooch", "threadpoolctl",
     "constriction", "outlines_core", "pydivsufsort", "plotext", "matplotlib",
-    "starlette", "uvicorn", "h11",
+    "starlette", "uvicorn",
 }  # fmt: skip
 
 

@@ -59,6 +59,7 @@ def application(
     ]
     handlers = {RequestError: _refuse, HTTPException: _no_such_thing, Exception: _broken}
     app = Starlette(routes=routes, exception_handlers=handlers)
+    app.router.redirect_slashes = False
     return Guard(app, metrics, token, {*PAGE, "/healthz"}, local=local)
 
 

@@ -13,6 +13,8 @@ from charlm.serving import answers
 from charlm.serving.metrics import Metrics
 from charlm.serving.request import RequestError
 
+PATIENCE = 4  # times as much as may be sent is read, as who is still sending may not hear an answer
+
 
 class Json(Response):
     """A value as JSON in ASCII."""
@@ -80,15 +82,19 @@ async def body_of(request: Request, most: int) -> bytes:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise RequestError("send Content-Type: application/json", status=415)
-    body = bytearray()
+    body, size = bytearray(), 0
     try:
         async for piece in request.stream():
-            body += piece
-            if len(body) > most:
-                message = f"the request has more than {most} bytes"
-                raise RequestError(message, status=413, headers={"Connection": "close"})
+            size += len(piece)
+            if size <= most:
+                body += piece
+            elif size > PATIENCE * most:
+                break
     except ClientDisconnect:
         raise RequestError("the request has no end") from None
+    if size > most:
+        message = f"the request has more than {most} bytes"
+        raise RequestError(message, status=413, headers={"Connection": "close"})
     return bytes(body)
 
 

@@ -7,12 +7,12 @@ import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from http import HTTPStatus
 from ipaddress import ip_address
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import h11
 import threadpoolctl
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -28,6 +28,7 @@ from charlm.serving.request import RequestError
 from charlm.serving.worker import Worker
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+LINGER_S = 1.0
 
 Tell = Callable[[str], None]
 
@@ -72,7 +73,7 @@ def names_of(paths: Sequence[Path]) -> list[str]:
 
 
 def _name(path: Path) -> str:
-    whole = path.resolve()
+    whole = Path(os.path.abspath(path))
     if whole.name == MODEL_NAME:
         whole = whole.parent
     return whole.name.removesuffix(".safetensors")
@@ -169,27 +170,34 @@ class _Protocol(H11Protocol):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self._waiting = self.loop.call_later(HEADERS_S, self._give_up)
+        self._refused = False
+        self._timer = self.loop.call_later(HEADERS_S, self._give_up)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._waiting.cancel()
+        self._timer.cancel()
         super().connection_lost(exc)
 
+    def data_received(self, data: bytes) -> None:
+        if not self._refused:
+            super().data_received(data)
+
     def send_400_response(self, msg: str) -> None:
-        body = answers.dumped(RequestError(msg.rstrip(".")).body)
-        headers = [
-            ("Content-Type", "application/json"),
-            ("Content-Length", str(len(body))),
-            ("Connection", "close"),
-        ]
-        for event in (
-            h11.Response(status_code=400, headers=headers, reason=b"Bad Request"),
-            h11.Data(data=body),
-            h11.EndOfMessage(),
-        ):
-            self.transport.write(self.conn.send(event))
-        self.transport.close()
+        self._refuse(RequestError(msg.rstrip(".")))
 
     def _give_up(self) -> None:
-        if self.cycle is None:
-            self.transport.close()
+        if self.cycle is None and not self.transport.is_closing():
+            self._refuse(RequestError("no request came", status=408, code="timeout"))
+
+    def _refuse(self, error: RequestError) -> None:
+        """Answers what is no request, and closes when who is still sending can have heard it."""
+        body = answers.dumped(error.body)
+        reason = HTTPStatus(error.status).phrase
+        self.transport.write(
+            f"HTTP/1.1 {error.status} {reason}\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode()
+            + body
+        )
+        self._refused = True
+        self.transport.write_eof()
+        self._timer.cancel()
+        self._timer = self.loop.call_later(LINGER_S, self.transport.close)
