@@ -15,7 +15,7 @@ HERE = Path(__file__).parent
 BENCHMARKS = (
     "startup", "prep", "training", "sampling", "quality",
     "cells", "learning", "attention", "gaps", "zoo", "scoring", "completing", "compression",
-    "adapting", "peers", "soak", "fuzzing",
+    "adapting", "peers", "serving", "soak", "fuzzing",
 )  # fmt: skip
 PACKAGES = ("charlm", "torch", "numpy", "tokenizers", "safetensors", "click")
 

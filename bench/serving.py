@@ -6,14 +6,21 @@ vanish; then requests that are wrong in every way that the fuzzer knows. All on 
 
 import asyncio
 import json
+import random
+import socket
 import subprocess
 import sys
+import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-CLIENTS, ROUNDS, RUNS = 64, 4, 5
+from bench.malformed import LARGEST_BODY, answer, harm, malformed, post
+from bench.measure import figure, in_turn, tiny_shakespeare
+
+CLIENTS, RUNS = 64, 5
 LENGTH_ALONE, LENGTH = 2_000, 400
 MALFORMED = 10_000
 BUDGET = "30s"
@@ -35,9 +42,7 @@ def serving(model: Path, *options: str) -> Iterator[tuple[str, int]]:
 
 def request(**values: object) -> bytes:
     """A request for a completion, as it goes over the wire."""
-    body = json.dumps(values).encode()
-    head = "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+    return post(json.dumps(values).encode())
 
 
 async def stream(address: tuple[str, int], **values: object) -> tuple[int, float]:
@@ -76,15 +81,70 @@ async def together(
     return sum(chars for chars, _ in found) / elapsed_s, [first_s for _, first_s in found]
 
 
+class Load:
+    """Clients of a server at `address`, and how long each has waited for its first character."""
+
+    def __init__(self, address: tuple[str, int], model: str) -> None:
+        self.address = address
+        self.model = model
+        self.waits_s: list[float] = []
+
+    def alone(self) -> float:
+        """The characters a second of one client."""
+        return asyncio.run(together(self.address, self.model, 1, LENGTH_ALONE))[0]
+
+    def together(self) -> float:
+        """The characters a second of CLIENTS at once, all of them added up."""
+        rate, waits_s = asyncio.run(together(self.address, self.model, CLIENTS, LENGTH))
+        self.waits_s += waits_s
+        return rate
+
+
+def vanish(address: tuple[str, int], model: str, length: int) -> float:
+    """The seconds until a place is free whose client went away in the middle of a long text."""
+    asked = {"model": model, "prompt": "a", "max_tokens": length, "stream": True}
+    with socket.create_connection(address) as connection:
+        connection.sendall(request(**asked))
+        while b"data: " not in connection.recv(1 << 16):
+            pass
+        assert answer(address, request(model=model, max_tokens=1))[0] == 429
+    began = time.perf_counter()
+    while answer(address, request(model=model, max_tokens=1))[0] != 200:
+        time.sleep(0.001)
+    return time.perf_counter() - began
+
+
+def main() -> None:
+    """Prints the figures."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(folder) / "run"
+        command = [sys.executable, "-m", "charlm", "train", str(tiny_shakespeare()), "-o", str(run)]
+        subprocess.run([*command, "--budget", BUDGET, "--seed", "1"], check=True)
+        with serving(run) as address:
+            load = Load(address, run.name)
+            load.alone()
+            found = in_turn(RUNS, alone=load.alone, together=load.together)
+        how = f"a model of {BUDGET} on tiny Shakespeare, streams, median of {RUNS} in turn"
+        figure("one client", found["alone"], "chars/s", how=how)
+        figure(f"{CLIENTS} clients in all", found["together"], "chars/s", how=how)
+        ratio = found["together"] / found["alone"]
+        figure(f"{CLIENTS} clients against one", ratio, "x", target="≥ 3", how=how)
+        p99_s = sorted(load.waits_s)[int(0.99 * len(load.waits_s))]
+        how = f"99th percentile of {len(load.waits_s)} streams, {CLIENTS} at a time, no error"
+        figure("time to the first character", p99_s, "s", how=how)
+        forever = ("--max-tokens", "100000000", "--timeout", "1h", "--rows", "1", "--queue", "0")
+        with serving(run, *forever) as address:
+            waits_s = [vanish(address, run.name, 100_000_000) for _ in range(20)]
+        figure("until a vanished client's place is free", max(waits_s), "s", how="longest of 20")
+        with serving(run, "--max-body", str(LARGEST_BODY)) as address:
+            rng = random.Random(1)
+            harms = Counter(harm(address, malformed(rng, run.name)) for _ in range(MALFORMED))
+            wrong = MALFORMED - harms.pop(None)
+            print(dict(harms), file=sys.stderr)
+            assert answer(address, request(model=run.name, max_tokens=5))[0] == 200
+        how = f"of {MALFORMED:,}; after them a right one is answered"
+        figure("malformed requests not answered with 4xx", wrong, "", target="0", how=how)
+
+
 if __name__ == "__main__":
-
-    async def main():
-        with serving(Path(sys.argv[1])) as a:
-            name = Path(sys.argv[1]).stem
-            for _ in range(2):
-                one, _f = await together(a, name, 1, 2000)
-                many, f = await together(a, name, 64, 400)
-                f.sort()
-                print(name, round(one), round(many), many / one, "first p50", f[32], "max", f[-1])
-
-    asyncio.run(main())
+    main()

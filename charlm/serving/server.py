@@ -161,6 +161,8 @@ class _Server(uvicorn.Server):
         pending = self._worker.pending
         if pending:
             self._say(f"finishing {pending} texts; a second signal cuts them off")
+        # It would show a traceback for each request that is cut off; how many that are is told.
+        logging.getLogger("uvicorn").setLevel(logging.CRITICAL)
         await super().shutdown(sockets)
         self.cut_off = len(self.server_state.tasks)
 

@@ -175,12 +175,12 @@ function choose(number) {
   }
   token.span.tabIndex = 0;
   token.span.classList.add("chosen");
-  token.span.focus();
   const cost = `${percent(token.logprob)}, ${bitsOf(token.logprob).toFixed(1)} bits`;
   $("chosen").textContent = `${shown(token.text)} came: ${cost}`;
   const top = Object.entries(token.top).sort(([, a], [, b]) => b - a);
   $("list").replaceChildren(...top.map(([text, logprob]) => alternative(token, text, logprob)));
   $("alternatives").hidden = false;
+  token.span.focus(); // once they are there, so as not to be covered by them
 }
 
 function alternative(token, text, logprob) {
