@@ -126,8 +126,7 @@ def test_the_keyboard_is_enough(page):
     assert page.evaluate("document.activeElement.closest('#list') != null")
 
 
-def test_it_can_be_stopped(server, browser):
-    page = opened(server, browser)
+def test_it_can_be_stopped(page):
     page.evaluate("document.querySelector('#max_tokens').max = 4000")
     page.evaluate("document.querySelector('#max_tokens').value = 4000")
     page.click("#write")
@@ -136,8 +135,6 @@ def test_it_can_be_stopped(server, browser):
     done(page)
     assert len(text_of(page)) < 4000
     assert page.is_hidden("#error")
-    # Chromium calls it failed.
-    assert browser.errors in ([], [f"{server.url}/v1/completions failed"])
 
 
 def test_the_sliders_say_where_they_are(page):

@@ -104,6 +104,8 @@ def test_a_stream_of_any_prompts_is_as_each_alone(desk, model):
         for knobs in ({}, {"temperature": 0.5}, {"stop": ["k"]}, {"echo": True, "logprobs": 2})
     ]
     together = texts(desk, *(desk.order(ask(**one)) for one in wanted))
+    assert desk.prefixes.hits == 0
+    assert texts(desk, *(desk.order(ask(**one)) for one in wanted)) == together
     assert desk.prefixes.hits > 0
     assert together.keys() == {
         (i, index)

@@ -13,6 +13,7 @@ from charlm.serving import answers
 from charlm.serving.metrics import Metrics
 from charlm.serving.request import RequestError
 
+HEADER_BYTES = 1 << 16
 PATIENCE = 4  # times as much as may be sent is read, as who is still sending may not hear an answer
 
 
@@ -57,6 +58,8 @@ class Guard:
 
     def _refusal(self, scope: Scope) -> RequestError | None:
         headers = Headers(scope=scope)
+        if sum(len(name) + len(value) for name, value in headers.raw) > HEADER_BYTES:
+            return RequestError(f"the headers have more than {HEADER_BYTES} bytes", status=431)
         if self._local and not _is_here(headers.get("host", "")):
             message = "without a token (--token) only requests to localhost are served"
             return RequestError(message, status=403, code="unknown_host")

@@ -1,6 +1,7 @@
 """The texts that a request asked for, on their way from the worker that draws them to who asked."""
 
 import asyncio
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,6 +10,8 @@ from charlm.sampling.generate import Drawing, Place, Row
 from charlm.sampling.text import Manner, Sample
 from charlm.serving.request import Asked
 from charlm.tokenizer import Tokenizer
+
+_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -132,7 +135,7 @@ class Text:
             count = next((i for i, one in enumerate(tokens) if one.offset >= end), len(tokens))
             tokens, self._tokens = tokens[:count], tokens[count:]
         # Bytes that are not UTF-8 come as surrogates, which JSON has no place for.
-        text = "".join(self._pieces).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        text = _SURROGATES.sub("\ufffd", "".join(self._pieces))
         self._pieces.clear()
         return Told(self.index, text, tokens, self.finish)
 

@@ -75,14 +75,15 @@ function asked() {
 
 // Each event of a stream of server-sent events, as an object.
 async function* events(response) {
-  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  const reader = response.body.getReader();
+  const decoder = new TextDecoder();
   let rest = "";
   for (;;) {
     const { done, value } = await reader.read();
     if (done) {
       return;
     }
-    const whole = (rest + value).split("\n\n");
+    const whole = (rest + decoder.decode(value, { stream: true })).split("\n\n");
     rest = whole.pop();
     for (const one of whole) {
       const data = one.replace(/^data: /, "");
