@@ -186,5 +186,7 @@ def test_tokens_of_any_level_lie_in_the_text(charlm, tmp_path, level):
     offsets = [token.offset for token in tokens]
     assert offsets == sorted(offsets)
     for token in tokens:
+        # What was left of a character that never came whole comes with the next token.
+        here = whole[token.offset :].lstrip("\ufffd")
         if not token.name.startswith("bytes:") and token.offset:
-            assert whole.startswith(token.name, token.offset), (token, whole)
+            assert here.startswith(token.name), (token, whole)

@@ -181,7 +181,8 @@ function choose(number) {
   const top = Object.entries(token.top).sort(([, a], [, b]) => b - a);
   $("list").replaceChildren(...top.map(([text, logprob]) => alternative(token, text, logprob)));
   $("alternatives").hidden = false;
-  token.span.focus(); // once they are there, so as not to be covered by them
+  token.span.focus({ preventScroll: true });
+  token.span.scrollIntoView({ block: "nearest" }); // above what is shown of it, on a phone
 }
 
 function alternative(token, text, logprob) {
