@@ -123,7 +123,11 @@ def test_the_keyboard_is_enough(page):
     page.keyboard.press("ArrowLeft")
     assert page.evaluate("document.activeElement.dataset.number") == "2"
     page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.closest('#list') != null")
+    page.keyboard.press("Escape")
+    assert page.is_hidden("#alternatives")
+    assert page.evaluate("document.activeElement.dataset.number") == "2"
 
 
 def test_it_can_be_stopped(page):
@@ -169,6 +173,9 @@ def test_everything_can_be_read(server, browser, window):
         page.screenshot(path=Path(PICTURES) / f"{window}-empty.png", full_page=True)
     write(page, length="200")
     page.locator("#text span").nth(30).click()
+    above, panel = (page.locator(name).bounding_box() for name in (".chosen", "#alternatives"))
+    if "phone" in window:
+        assert 0 <= above["y"] <= panel["y"] - above["height"]
     if PICTURES:
         page.screenshot(path=Path(PICTURES) / f"{window}.png")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -1,11 +1,16 @@
 """What a server is made of, without a network: requests, prefixes, and a desk that draws."""
 
+import itertools
 import json
 
 import numpy as np
 import pytest
+from test_steady import Rough
 
+from charlm.sampling import steady
+from charlm.sampling.engine import NumpyEngine
 from charlm.sampling.generate import Place
+from charlm.serving import desk as desk_module
 from charlm.serving.desk import Desk
 from charlm.serving.limits import Limits
 from charlm.serving.prefixes import Prefixes
@@ -118,6 +123,36 @@ def test_a_stream_of_any_prompts_is_as_each_alone(desk, model):
         assert {index: together[i, index] for _, index in alone} == {
             index: text for (_, index), text in alone.items()
         }
+
+
+def test_rows_that_are_read_again_are_as_alone_and_keep_nobody_waiting(model, monkeypatch):
+    """Where rounding might decide many draws, a long row goes back a long way time and again."""
+    monkeypatch.setattr(steady, "ROUNDING", 2e-3)
+    steps = []
+
+    class Noisy(Rough):
+        threads = 1
+
+        def __init__(self, *args):
+            super().__init__(NumpyEngine(*args), steady.ROUNDING / 2)
+
+        def step(self, ids, state):
+            steps.append(len(ids))
+            return super().step(ids, state)
+
+    monkeypatch.setattr(desk_module, "NumpyEngine", Noisy)
+    wanted = [
+        {"prompt": "the king shall have " * n, "seed": n, "max_tokens": 60, "n": 3, "logprobs": 0}
+        for n in range(1, 9)
+    ]
+    desk = Desk("m", model, Limits())
+    together = texts(desk, *(desk.order(ask(**one)) for one in wanted))
+    runs = [len(list(run)) for alone, run in itertools.groupby(n == 1 for n in steps) if alone]
+    assert sum(runs) > 200
+    for i, one in enumerate(wanted):
+        fresh = Desk("m", model, Limits(rows=1))
+        alone = texts(fresh, fresh.order(ask(**one)))
+        assert [together[i, j] for j in range(3)] == [alone[0, j] for j in range(3)]
 
 
 def test_no_more_are_drawn_side_by_side_than_may_be(model):

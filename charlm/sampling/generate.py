@@ -135,7 +135,10 @@ class _Alive:
 
     def __init__(self, row: Row, drawing: Drawing, start: int) -> None:
         self.drawing = drawing
-        self.random = np.random.default_rng([drawing.seed, row.k])
+        bits = np.random.PCG64([drawing.seed, row.k])
+        # A row that was put off has taken these numbers already.
+        bits.advance(len(row.history.ids) * (1 if drawing.ends is None else 2))
+        self.random = np.random.Generator(bits)
         self.todo = deque(row.prompt if row.place is not None else [start, *row.prompt])
 
 
@@ -144,12 +147,18 @@ class Batch:
 
     A step is `next_ids`, which says what each of `rows` reads next, and then `go_on`. `logits`
     (B, V) are of what each is to read, and mean nothing while a row has read nothing.
+
+    A row whose draw rounding might decide is read again at once, unless that takes more than
+    `patience` steps, for which all would have to wait. Then it is in `put_off` and draws nothing:
+    it is to leave, and to come back when its place is exact.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, patience: int | None = None) -> None:
         self.rows: list[Row] = []
+        self.put_off: list[int] = []
         self.logits = np.empty((0, engine.vocabulary), dtype=np.float32)
         self._engine = engine
+        self._patience = patience
         self._alive: list[_Alive] = []
         self._steady = Steady(engine)
         self._state: State | None = None
@@ -176,6 +185,7 @@ class Batch:
 
     def next_ids(self) -> tuple[list[int], list[int]]:
         """What each row reads next, and which rows have drawn it; -1 for a row that ends here."""
+        self.put_off = []
         # Lists, as of one row or a few they are faster than arrays.
         drawn = [i for i, alive in enumerate(self._alive) if not alive.todo]
         ids = [alive.todo.popleft() if alive.todo else -1 for alive in self._alive]
@@ -187,7 +197,7 @@ class Batch:
                 ids[i] = id
                 if id >= 0:
                     self.rows[i].history.ids.append(id)
-        return ids, drawn
+        return ids, [i for i in drawn if i not in self.put_off] if self.put_off else drawn
 
     def go_on(self, ids: list[int], over: Collection[int] = ()) -> None:
         """All rows but those that are `over`, which leave, read their ids."""
@@ -230,6 +240,10 @@ class Batch:
             near = is_near(drawing.bend, logits, histories, bent, margins)
             for at in np.flatnonzero(near).tolist():
                 i = drawn[at]
+                if self._patience is not None and self._steady.behind(i) > self._patience:
+                    self.put_off.append(i)
+                    ids[at] = -1
+                    continue
                 if self._steady.is_exact(i):
                     continue
                 self._read_again(i)

@@ -75,6 +75,10 @@ class Steady:
         """Whether the row is as it would be alone."""
         return not self._since[row]
 
+    def behind(self, row: int) -> int:
+        """How many ids would have to be read again to have the row as it would be alone."""
+        return len(self._since[row])
+
     def stepped(self, ids: Sequence[int], state: State) -> None:
         """All rows have read one of `ids` each, and the batch is in `state`."""
         if len(ids) == 1 and self.is_exact(0):

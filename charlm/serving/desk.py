@@ -12,7 +12,7 @@ from charlm import model_file
 from charlm.config import SamplingConfig
 from charlm.errors import DataError
 from charlm.sampling.engine import NumpyEngine
-from charlm.sampling.generate import Batch, Drawing, Place
+from charlm.sampling.generate import Batch, Drawing, Place, read
 from charlm.sampling.prompts import Prompts
 from charlm.sampling.session import check_reads_on
 from charlm.sampling.text import Manner, opening
@@ -22,6 +22,7 @@ from charlm.serving.prefixes import Prefixes
 from charlm.serving.request import SEEDS, Asked, Prompt, RequestError
 from charlm.serving.texts import Beginning, Chance, Order, Reading, Text, Writing
 
+AGAIN = 32  # steps of a row that is read again, while the others go on by one
 LEAST_LOGPROB = -9999.0  # JSON has no infinity; this is OpenAI's
 
 
@@ -55,14 +56,16 @@ class Desk:
         self._end = model.tokenizer.boundary if by_record else next(iter(self._opening), None)
         engine = NumpyEngine(model.network, model.weights)
         self.threads = engine.threads
-        self._batch = Batch(engine)
+        self._engine = engine
+        self._batch = Batch(engine, AGAIN)
         self._waiting: deque[Reading | Writing] = deque()
+        self._behind: deque[tuple[Writing, Place]] = deque()  # rows that were put off
         self._drawing = functools.lru_cache(64)(self._drawing_of)
 
     @property
     def running(self) -> int:
         """How many rows are read or drawn now."""
-        return len(self._batch.rows)
+        return len(self._batch.rows) + len(self._behind)
 
     @property
     def waiting(self) -> int:
@@ -85,6 +88,7 @@ class Desk:
     def drop(self, order: Order) -> None:
         """Nobody waits for that order any more."""
         self._waiting = deque(row for row in self._waiting if row.order is not order)
+        self._behind = deque(one for one in self._behind if one[0].order is not order)
         gone = {i for i, row in enumerate(self._batch.rows) if row.order is order}
         if gone:
             self._batch.remove(gone)
@@ -93,14 +97,20 @@ class Desk:
     def turn(self) -> None:
         """All rows go on by one token, after as many as there is room for have come in."""
         batch = self._batch
-        while self._waiting and len(batch.rows) < self._limits.rows:
+        if self._behind:
+            self._catch_up()
+        while self._waiting and self.running < self._limits.rows:
             self._admit(self._waiting.popleft())
         if not batch.rows:
             return
         ids, drawn = batch.next_ids()
         chances = self._chances(ids)
-        over, readers = [], False
+        over, readers = [*batch.put_off], False
+        for i in batch.put_off:
+            self._behind.append((batch.rows[i], batch.place(i)))
         for i, row in enumerate(batch.rows):
+            if ids[i] < 0:  # it was put off
+                continue
             if not row.hear(ids[i], chances.get(i)):
                 over.append(i)
             if isinstance(row, Reading):
@@ -109,7 +119,7 @@ class Desk:
                 self.fresh[row.text] = None
         self.steps += 1
         self.tokens_drawn += len(drawn)
-        self.tokens_read += len(ids) - len(drawn)
+        self.tokens_read += len(ids) - len(drawn) - len(batch.put_off)
         batch.go_on(ids, over)
         if readers:
             self._hand_over()
@@ -126,6 +136,16 @@ class Desk:
                     self._begin(row, place)
                     return
         self._batch.add(row, row.order.drawing)
+
+    def _catch_up(self) -> None:
+        """The row that was put off first is read again for some steps, or to its end."""
+        row, place = self._behind.popleft()
+        exact = read(self._engine, place.since[:AGAIN], Place(place.logits, place.exact))
+        if since := place.since[AGAIN:]:
+            self._behind.appendleft((row, Place(place.logits, place.state, exact.state, since)))
+        else:
+            row.place = exact
+            self._waiting.appendleft(row)
 
     def _hand_over(self) -> None:
         """Where prompts have been read, their texts wait to be drawn from there."""
@@ -152,7 +172,8 @@ class Desk:
 
     def _chances(self, ids: list[int]) -> dict[int, Chance]:
         """What was expected where rows read or draw those ids, for the rows that tell it."""
-        wanted = [i for i, row in enumerate(self._batch.rows) if row.logprobs is not None]
+        rows = enumerate(self._batch.rows)
+        wanted = [i for i, row in rows if row.logprobs is not None and ids[i] >= 0]
         if not wanted:
             return {}
         chances = np.maximum(log_softmax(self._batch.logits[wanted]), LEAST_LOGPROB)

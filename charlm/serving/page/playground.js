@@ -185,6 +185,11 @@ function choose(number) {
   token.span.scrollIntoView({ block: "nearest" }); // above what is shown of it, on a phone
 }
 
+function close() {
+  $("alternatives").hidden = true;
+  document.querySelector("#text .chosen")?.focus();
+}
+
 function alternative(token, text, logprob) {
   const item = document.createElement("li");
   const button = document.createElement("button");
@@ -234,6 +239,7 @@ $("form").addEventListener("submit", (event) => {
   write();
 });
 $("stop").addEventListener("click", () => running?.abort());
+$("close").addEventListener("click", close);
 $("token").addEventListener("change", listModels);
 $("text").addEventListener("click", (event) => choose(Number(event.target.dataset.number)));
 $("text").addEventListener("keydown", move);
@@ -241,8 +247,10 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
     event.preventDefault();
     write();
-  } else if (event.key === "Escape") {
-    running?.abort();
+  } else if (event.key === "Escape" && running) {
+    running.abort();
+  } else if (event.key === "Escape" && !$("alternatives").hidden) {
+    close();
   }
 });
 listModels();
