@@ -15,7 +15,7 @@ HERE = Path(__file__).parent
 BENCHMARKS = (
     "startup", "prep", "big_prep", "training", "sampling", "quality",
     "cells", "learning", "attention", "gaps", "zoo", "scoring", "completing", "compression",
-    "adapting", "peers", "scaling", "soak", "fuzzing",
+    "adapting", "peers", "scaling", "serving", "soak", "fuzzing",
 )  # fmt: skip
 ON_REQUEST = ("big_prep",)  # takes 45 GB of disk
 PACKAGES = ("charlm", "torch", "numpy", "tokenizers", "safetensors", "click")

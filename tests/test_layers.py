@@ -39,12 +39,14 @@ ROOMS = {
     "reporting": {"numpy"},
     "zoo": {"numpy", "torch"},
     "library": {"numpy"},
-    "cli": {"numpy", "click", "tqdm"},
+    "serving": {"numpy", "threadpoolctl", "starlette", "uvicorn"},
+    "cli": {"numpy", "click", "tqdm", "starlette", "uvicorn"},
 }
 OUR_PACKAGES = {
     "numpy", "torch", "tokenizers", "safetensors", "click", "tqdm", "pooch", "threadpoolctl",
     "constriction", "outlines_core", "pydivsufsort", "plotext", "matplotlib",
     "onnx",
+    "starlette", "uvicorn",
 }  # fmt: skip
 
 

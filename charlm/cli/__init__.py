@@ -35,6 +35,7 @@ COMMANDS = (
     "export",
     "plot",
     "report",
+    "serve",
     "zoo",
 )
 
