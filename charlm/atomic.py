@@ -90,7 +90,8 @@ def refuse_existing(path: Path, *, markers: tuple[str, ...], force: bool) -> Non
         return
     if not path.is_dir():
         raise DataError(f"{path} is a file; -o names a directory to make.")
-    if not any(path.iterdir()):
+    # What was begun and stopped has left its work under such names, to go on with.
+    if all(entry.name[0] == "." and entry.suffix in (".prep", ".tmp") for entry in path.iterdir()):
         return
     if not any((path / marker).exists() for marker in markers):
         raise DataError(f"{path} is not empty and charlm did not make it; choose another name.")

@@ -96,9 +96,14 @@ def most(x: Array, limit: int) -> int:
 
 def in_full(torch: Any, function: Callable[..., Any], *inputs: Any) -> Any:
     """`function(*inputs)` with no torch.autocast, what that has rounded to bfloat16 as float32."""
-    full = [x.float() if getattr(x, "dtype", None) == torch.bfloat16 else x for x in inputs]
+
+    def full(x: Any) -> Any:
+        if isinstance(x, tuple):
+            return tuple(map(full, x))
+        return x.float() if getattr(x, "dtype", None) == torch.bfloat16 else x
+
     with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
-        return function(*full)
+        return function(*map(full, inputs))
 
 
 def lookup(xp: Any, table: Array, ids: Array) -> Array:

@@ -67,7 +67,8 @@ class Crew:
             yield waiting.popleft().result()
 
     def _start(self) -> None:
-        # It finds charlm where this process has found it, and shares the cores with the others.
+        # It finds charlm where this process has found it, and no module in the current directory
+        # (-P), and shares the cores with the others.
         paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
         settings = {
             "PYTHONPATH": os.pathsep.join(filter(None, paths)),
@@ -76,7 +77,7 @@ class Crew:
             "OPENBLAS_NUM_THREADS": "1",
         }
         process = subprocess.Popen(
-            [sys.executable, "-m", "charlm.preparation.worker"],
+            [sys.executable, "-P", "-m", "charlm.preparation.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             encoding="ascii",

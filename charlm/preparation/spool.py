@@ -12,6 +12,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from charlm.errors import DataError
+
 READ_AT_ONCE = 1 << 20
 NO_SUM = 1  # Adler's checksum of nothing; it is several times faster than a CRC
 RECORD_END = b"\xff"  # between two pieces of text; no UTF-8 has this byte
@@ -111,7 +113,8 @@ def numbers_in(folder: Path, about: dict[str, Any]) -> Iterator[np.ndarray]:
         for kind, count in about["parts"]:
             for begin in range(0, count, READ_AT_ONCE):
                 numbers = np.empty(min(READ_AT_ONCE, count - begin), dtype=kind)
-                file.readinto(numbers.data)
+                if file.readinto(numbers.data) < numbers.nbytes:
+                    raise DataError(f"{file.name} is damaged; start the same command again.")
                 yield numbers
 
 

@@ -151,7 +151,9 @@ class Trainer:
         parts: dict[int, dict[int, Tensor]] = {}
         for key, value in _under(tensors, "state.").items():
             i, j = map(int, key.split("."))
-            parts.setdefault(i, {})[j] = value.to(self.device)
+            if not value.is_floating_point():
+                raise ValueError(f"{key} of the state is {value.dtype}")
+            parts.setdefault(i, {})[j] = value.to(self.device, torch.float32)
         self.state = None
         if parts:
             # Parts of the network without a state of their own have left nothing to be found.
@@ -207,10 +209,12 @@ class Trainer:
                 ((loss + penalty) * share).backward()
                 total = total + loss.detach() * share
             states.append(state)
-        # cat makes copies: a part may be a view of a whole context, or two of them of one
+        # cat makes copies: a part may be a view of a whole context, or two of them of one. In
+        # float32, whatever autocast has made of it: so it can be saved, and read anywhere.
         self.state = tuple(
             tuple(
-                torch.cat([part.detach() for part in parts]) for parts in zip(*layers, strict=True)
+                torch.cat([part.detach().float() for part in parts])
+                for parts in zip(*layers, strict=True)
             )
             for layers in zip(*states, strict=True)
         )
@@ -245,8 +249,12 @@ class Trainer:
     def _scan_of(self, cell: Cell) -> Callable:
         scan = cell.scan
         # Some CPUs have products in bfloat16 but no fused recurrence.
-        lacking = self.device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
-        if self.config.precision == "bfloat16" and cell.fused and lacking:
+        if (
+            self.config.precision == "bfloat16"
+            and cell.fused
+            and self.device.type == "cpu"
+            and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        ):
             scan = partial(ops.in_full, torch, scan)
         return torch.compiler.disable(scan) if cell.fused and self.config.compile else scan
 
