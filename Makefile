@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := test
-.PHONY: setup demo test check format man bench clean
+.PHONY: setup demo test check format man docs docs-outputs bench clean
 
 setup: $(READY)
 
@@ -35,9 +35,15 @@ format: $(READY)
 man: $(READY)  ## the man pages in charlm/man, from the help
 	$(BIN)/python tests/man_pages.py
 
+docs: $(READY)  ## the site, in site/; a warning ends it
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+docs-outputs: $(READY)  ## runs every command of the site and writes its output into the pages
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tests/docs_pages.py demo/docs
+
 bench: $(READY)
 	$(BIN)/python -m bench
 
 clean:
-	rm -rf $(VENV) demo dist build .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) demo site dist build .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

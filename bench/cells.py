@@ -1,9 +1,10 @@
 """Every cell: its training form against its own stepped loop, and its numpy step against torch's.
 
 Training is forward and backward through one cell (with RWKV's own channel mix), width 256, context
-256, batch 16, in float32. Sampling is one stream through a whole network, its own step on numpy and
-on eager torch: of two layers of 128, where calls are the cost, and of about the default number of
-parameters, where reading the weights is a good part of it for both.
+256, batch 16, in the arithmetic that `charlm train` takes on the machine. Sampling is one stream
+through a whole network, its own step on numpy and on eager torch: of two layers of 128, where calls
+are the cost, and of about the default number of parameters, where reading the weights is a good
+part of it for both.
 """
 
 import time
@@ -17,12 +18,14 @@ from charlm.cells.cell import Cell, Place
 from charlm.config import NetworkConfig
 from charlm.network import build
 from charlm.sampling.engine import NumpyEngine, TorchEngine
+from charlm.training.device import default_precision
 from charlm.training.initialise import draw, initial_weights
 from charlm.zoo import contestant, usual_parameters
 
 WIDTH, CONTEXT, BATCH, RUNS = 256, 256, 16, 5
 TARGETS = {"mingru": 8, "minlstm": 8, "mlstm": 8, "rwkv": 5, "rwkv4": 5}
 STEPS, V = 400, 65
+PRECISION = default_precision(torch.device("cpu"))
 
 
 def stepped(cell: Cell, xp, w, x, state):
@@ -59,8 +62,9 @@ class Training:
         """Milliseconds of one pass forward and backward."""
         began = time.perf_counter()
         y = self.x
-        for part, w, state in self.parts:
-            y, _ = way(part, torch, w, y, state)
+        with torch.autocast("cpu", torch.bfloat16, enabled=PRECISION == "bfloat16"):
+            for part, w, state in self.parts:
+                y, _ = way(part, torch, w, y, state)
         y.sum().backward()
         return 1e3 * (time.perf_counter() - began)
 
@@ -87,7 +91,7 @@ def main() -> None:
             one = Training(cell)
             one.ms(scanned)
             found = in_turn(RUNS, scan=lambda: one.ms(scanned), loop=lambda: one.ms(stepped))  # noqa: B023
-            how = f"{found['scan']:.0f} ms against {found['loop']:.0f} ms, forward and backward"
+            how = f"{PRECISION}: {found['scan']:.0f} ms against {found['loop']:.0f} ms, both ways"
             target = f"≥ {TARGETS[name]}" if name in TARGETS else ""
             ratio = found["loop"] / found["scan"]
             figure(f"{name}: training form to stepped loop", ratio, "x", target=target, how=how)

@@ -32,16 +32,20 @@ def ours():
     import charlm.training  # noqa: F401  first: it sets how torch is to run
     from charlm.config import NetworkConfig, TrainingConfig
     from charlm.network import Network
+    from charlm.training.device import default_precision
     from charlm.training.initialise import initial_weights
     from charlm.training.streams import ContiguousStreams
     from charlm.training.trainer import Trainer
 
     ids, V = text_ids()
-    config = TrainingConfig(seed=1, batch=BATCH, context=CONTEXT, lr=8e-3)
+    cpu = torch.device("cpu")
+    config = TrainingConfig(
+        seed=1, batch=BATCH, context=CONTEXT, lr=8e-3, precision=default_precision(cpu)
+    )
     network = Network(NetworkConfig(width=WIDTH, embedding=EMBEDDING), V)
     streams = ContiguousStreams(ids, rows=BATCH, context=CONTEXT, start=V)
     weights = initial_weights(network, 1)
-    trainer = Trainer(network, config, weights, streams, torch.device("cpu"))
+    trainer = Trainer(network, config, weights, streams, cpu)
     return lambda: trainer.step(0.5)
 
 

@@ -36,16 +36,20 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_directory(path: Path, *, marker: str, force: bool) -> Iterator[Path]:
+def whole_directory(
+    path: Path, *, marker: str, force: bool, within: Path | None = None
+) -> Iterator[Path]:
     """Yields a temporary directory; what it holds when the block ends becomes `path`.
 
+    It lies beside `path` or, on the same disk, `within` another directory.
     An existing directory is replaced only with `force`, and only when it holds `marker`, the file
     that shows charlm made it. Raises DataError before anything is written.
     """
     path = path.absolute()  # "." has no parent to write beside
     refuse_existing(path, markers=(marker,), force=force)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
+    place = path.parent if within is None else within
+    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=place))
     try:
         with room_for(path):
             yield temporary

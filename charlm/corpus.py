@@ -8,7 +8,6 @@ number, the hashes, each split's tokens, characters and bytes, and each source.
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -16,16 +15,19 @@ from typing import Any
 import numpy as np
 
 from charlm import __version__
-from charlm.atomic import whole_directory
+from charlm.atomic import refuse_existing, whole_directory
 from charlm.config import RECORDS, PrepConfig
 from charlm.errors import ConfigError, DataError
 from charlm.preparation import vocabularies
+from charlm.preparation.crew import Crew, jobs_for
 from charlm.preparation.doctor import findings
-from charlm.preparation.numbering import missing_symbols, number_all, numbering
-from charlm.preparation.reading import Reader, TextSpool
+from charlm.preparation.pieces import Pieces
+from charlm.preparation.reading import described, names
+from charlm.preparation.sources import Source
 from charlm.preparation.splits import SPLITS, Numbered, SplitSize, splits_hash, write_splits
-from charlm.preparation.spool import READ_AT_ONCE, Spool, id_type
+from charlm.preparation.spool import READ_AT_ONCE, id_type
 from charlm.preparation.translating import translated
+from charlm.preparation.workplace import place, workplace
 from charlm.tokenizer import Tokenizer
 from charlm.untrusted import read_object, read_text
 
@@ -131,16 +133,20 @@ def prepare(
     tokenizer: Tokenizer | None = None,
     grow: bool = False,
     force: bool = False,
+    jobs: int | None = None,
+    work: Path | None = None,
     say: Callable[[str], None] = lambda message: None,
     advance: Callable[[int], None] = lambda size_bytes: None,
 ) -> Corpus:
     """The corpus made from `sources`, written to the directory `out`.
 
-    The sources are read once, one after another; `Path("-")` is stdin. With `tokenizer` its level
-    and normal form replace those of `config`, and `grow` adds to it the symbols of the text that it
-    lacks (`Tokenizer.grown`). `say` is told what is noteworthy about the text, a
-    line at a time, and `advance` how many more bytes have been read. Raises DataError where a
-    source cannot be used, and ConfigError where a knob does not fit the level.
+    The sources are read one after another; `Path("-")` is stdin. With `tokenizer` its level and
+    normal form replace those of `config`, and `grow` adds to it the symbols of the text that it
+    lacks (`Tokenizer.grown`). So many processes, `jobs` (None: all cores for a long text), work on
+    it, of which nothing in the corpus tells. What they have done lies in `work` (None: beside
+    `out`), so that a start after one that was killed goes on from it. `say` is told what is
+    noteworthy, a line at a time, and `advance` how many more bytes were read. Raises DataError
+    where a source cannot be used, and ConfigError where a knob does not fit the level.
     """
     if tokenizer is not None:
         config = replace(
@@ -154,29 +160,29 @@ def prepare(
     if config.level == "byte" and (config.vocab_size is not None or config.min_count > 1):
         raise ConfigError("the bytes are 256; --vocab-size and --min-count have no place there.")
     out = Path(out)
-    with whole_directory(out, marker=MARKER, force=force) as directory, ExitStack() as stack:
-        paths = [Path(source) for source in sources]
-        reader = Reader(paths, config, advance, locating=tokenizer is not None)
-        pieces = reader.pieces()
-        check = None if tokenizer is None or grow else missing_symbols(tokenizer, reader)
-        if config.level == "bpe" and tokenizer is None:
-            text = stack.enter_context(TextSpool(directory / "text.tmp"))
-            for chunk in pieces:
-                text.add(chunk)
-            tokenizer = vocabularies.of_pairs(text, config, say)
-            pieces = text.pieces()
-        numbers = numbering(config, tokenizer)
-        spool = stack.enter_context(Spool(directory / "ids.tmp"))
-        counts = number_all(pieces, numbers, spool, check)
-        if not counts.any():
+    paths = [Path(source) for source in sources]
+    refuse_existing(out.absolute(), markers=(MARKER,), force=force)
+    with (
+        workplace(work or place(out), say) as folder,
+        whole_directory(out, marker=MARKER, force=force, within=folder) as directory,
+    ):
+        read = [Source(path, advance) for path in paths]
+        checked = tokenizer is not None and not grow
+        text = Pieces(read, config, tokenizer, folder, checked=checked, say=say)
+        with Crew(jobs or jobs_for(paths)) as crew:
+            text.number(crew)
+        if not text.counts.any():
             what = "is empty" if config.records == "none" else "has no record that is not empty"
-            raise DataError(f"{reader.names} {what}.")
-        vocabulary = vocabularies.fitting(numbers, counts, config, tokenizer, grow=grow)
-        numbered = Numbered.of(spool, counts, vocabulary.ids, numbers, config.records)
-        sizes, ids_hash = write_splits(numbered, vocabulary.tokenizer.vocabulary, config, directory)
-        origin = {"sources": reader.sources(), "config": config.to_dict()}
-        _write_about(directory, vocabulary.tokenizer, ids_hash, sizes, config.records, origin)
-        for line in findings(reader, numbers, counts, vocabulary, sizes, config, directory):
+            raise DataError(f"{names(read)} {what}.")
+        vocabulary = vocabularies.fitting(
+            text.numbers, text.counts, config, text.tokenizer, grow=grow
+        )
+        tokenizer = vocabulary.tokenizer
+        numbered = Numbered.of(text, vocabulary.ids, config.records)
+        sizes, ids_hash = write_splits(numbered, tokenizer.vocabulary, config, directory)
+        origin = {"sources": described(read), "config": config.to_dict()}
+        _write_about(directory, tokenizer, ids_hash, sizes, config.records, origin)
+        for line in findings(text, vocabulary, sizes, config, directory):
             say(line)
     return Corpus(out)
 

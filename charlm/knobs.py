@@ -80,3 +80,14 @@ def check(
     for limit, holds, words in rules:
         if limit is not None and not holds(limit):
             raise ConfigError(f"{name} is {value}; it must be {words} {limit:g}.")
+
+
+def as_option(name: str, value: Any) -> str:
+    """A knob as it would be typed: `--lr 0.008`, `--tied`, `--no-residual`."""
+    name = name.replace("_", "-")
+    if isinstance(value, bool):
+        return f"--{name}" if value else f"--no-{name}"
+    if isinstance(value, float):
+        # All of its digits: who types it again gets the same number.
+        value = repr(value).removesuffix(".0")
+    return f"--{name} {value}"

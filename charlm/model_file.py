@@ -27,11 +27,13 @@ from charlm.untrusted import LONGEST, fits, read_object
 
 FORMAT = 1
 MODEL_NAME = "model.safetensors"
+_SURROGATE = re.compile("[\ud800-\udfff]")
 # What a file is by the entry in its metadata, and what makes one.
 KINDS = {
     "charlm": ("a model", "`charlm train CORPUS -o RUN` makes a run, and in it a model"),
     "charlm_run": ("a run's state", "`charlm train CORPUS -o RUN` makes a run"),
     "charlm_state": ("a state", "`charlm sample MODEL --save-state FILE` makes a state"),
+    "charlm_export": ("weights for torch", "`charlm export MODEL --to torch -o DIR` makes them"),
 }
 
 
@@ -135,7 +137,7 @@ def write_tensors(
     """
     with atomic.whole_file(path) as temporary:
         try:
-            save_file(tensors, temporary, {key: json.dumps(about)})
+            save_file(tensors, temporary, {key: _json(about)})
         except safetensors.SafetensorError as error:
             # It tells of a full disk in words of its own.
             number = re.search(r"os error (\d+)", str(error))
@@ -170,6 +172,13 @@ def read_tensors(
             return about, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (safetensors.SafetensorError, ValueError, TypeError, AttributeError) as error:
         raise DataError(f"{path} is damaged or not {kind} file ({error}).") from error
+
+
+def _json(about: dict[str, Any]) -> str:
+    """The object as JSON, and as short: a letter that is not ASCII would take seven bytes else."""
+    text = json.dumps(about, ensure_ascii=False)
+    # A file's name need not be Unicode, and the header is UTF-8.
+    return _SURROGATE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def check_shapes(

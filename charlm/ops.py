@@ -3,6 +3,7 @@
 Every function takes `xp`, which is the module numpy or the module torch, and is written once.
 """
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -35,6 +36,11 @@ def _sigmoid_as_tanh(xp: Any, size: int, begin: int, end: int, dtype: Any) -> tu
     return scale, shift
 
 
+def affine(xp: Any, x: Array, weight: Array, bias: Array) -> Array:
+    """`x` (..., N) times the transposed `weight` (M, N), plus `bias` (M,)."""
+    return xp.nn.functional.linear(x, weight, bias) if _is_torch(xp) else x @ weight.T + bias
+
+
 def relu(xp: Any, x: Array) -> Array:
     """The positive part of `x`; NaN stays NaN and is not hidden as 0."""
     return xp.relu(x) if _is_torch(xp) else xp.maximum(x, 0.0)
@@ -60,6 +66,8 @@ def logsumexp(xp: Any, x: Array, axis: int) -> Array:
 
 def log_softmax(xp: Any, x: Array) -> Array:
     """The logarithms of the probabilities whose logits are `x`, over the last axis."""
+    if _is_torch(xp):
+        return xp.log_softmax(x.float() if x.dtype == xp.bfloat16 else x, -1)
     return x - logsumexp(xp, x, -1)
 
 
@@ -75,6 +83,22 @@ def attend(xp: Any, queries: Array, memory: Array, seen: Array) -> Array:
     scores = xp.where(seen, queries @ memory.swapaxes(1, 2), -xp.inf)
     e = xp.exp(scores - xp.amax(scores, -1, keepdims=True))
     return e / e.sum(axis=-1, keepdims=True) @ memory
+
+
+def most(x: Array, limit: int) -> int:
+    """The greatest of whole numbers `x`, as an int.
+
+    It is `limit`, which none of them exceeds, where they are not known yet: an array that stands
+    for a value of a graph says so by `unknown`.
+    """
+    return limit if getattr(x, "unknown", False) else int(x.max())
+
+
+def in_full(torch: Any, function: Callable[..., Any], *inputs: Any) -> Any:
+    """`function(*inputs)` with no torch.autocast, what that has rounded to bfloat16 as float32."""
+    full = [x.float() if getattr(x, "dtype", None) == torch.bfloat16 else x for x in inputs]
+    with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+        return function(*full)
 
 
 def lookup(xp: Any, table: Array, ids: Array) -> Array:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import subprocess
 import sys
 
@@ -61,13 +62,14 @@ def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bad")
     (folder / "text").write_text("the king shall have his own again.\n" * 30)
     corpus = prepare([folder / "text"], folder / "CORPUS", PrepConfig())
-    for name in ("MODEL", "BOTH"):
+    for name in ("MODEL", "BOTH", "RUN"):
         config = NetworkConfig(width=8, cell="gru", bidirectional=name == "BOTH")
         network = build(config, corpus.tokenizer.vocabulary)
         weights = {key: weight.numpy() for key, weight in initial_weights(network, 1).items()}
         (folder / name).mkdir()
-        made = Model(network, weights, corpus.tokenizer)
+        made = Model(network, weights, corpus.tokenizer, corpus_hash=corpus.hash)
         model_file.save(made, folder / name / model_file.MODEL_NAME)
+    (folder / "RUN" / "log.jsonl").write_text(LOG)
     for name, data in TEXTS.items():
         (folder / name).write_bytes(data)
     (folder / "DIR").mkdir()
@@ -106,6 +108,9 @@ def run(place):
     server.stdout.close()
 
 
+LOG = """{}
+{"steps": 1, "loss_nats": 3.1, "bits_per_char": 4.5, "chars": 64, "elapsed_s": 0.5}
+"""
 TEXTS = {
     "EMPTY": b"",
     "ONE": b"t",
@@ -120,24 +125,29 @@ READ_TEXT = (
     "eval MODEL FILE", "compare MODEL MODEL FILE", "compress MODEL FILE -o NEW",
     "decompress MODEL FILE -o NEW", "fill BOTH FILE --length 1",
     "sample MODEL --prompt-file FILE --length 3", "next MODEL --prompt-file FILE",
-    "prep ONE --tokenizer FILE -o NEW",
+    "prep ONE --tokenizer FILE -o NEW", "inspect MODEL FILE",
 )  # fmt: skip
 READ_MODEL = (
     "sample FILE", "fill FILE ONE", "score FILE ONE", "next FILE", "eval FILE ONE",
     "compare FILE MODEL ONE", "compress FILE ONE -o NEW", "decompress FILE ONE -o NEW",
     "info FILE", "train ONE --init FILE -o NEW", "train --resume FILE",
-    "sample MODEL --state FILE",
+    "sample MODEL --state FILE", "inspect FILE ONE", "plot FILE", "report FILE -o NEW",
 )  # fmt: skip
-READ_CORPUS = ("zoo FILE --budget 1s --seed 1", "sample MODEL --novel 5 --index FILE --length 3")
+READ_CORPUS = (
+    "zoo FILE --budget 1s --seed 1", "sample MODEL --novel 5 --index FILE --length 3",
+    "report RUN --corpus FILE -o NEW",
+)  # fmt: skip
 WRITE = (
     "sample MODEL --length 3", "score MODEL ONE", "next MODEL", "eval MODEL CORPUS",
     "compress MODEL ONE", "info MODEL", "corpus list", "prep ONE -o NEW --json",
+    "inspect MODEL ONE", "plot RUN --json", "report RUN --corpus CORPUS -o -",
 )  # fmt: skip
 # What is nothing bad and can be done: some texts are short or odd, and any bytes can be compressed.
 FINE = {
     "prep": ("ONE", "NUL"), "train": ("ONE", "NUL"), "score": ("EMPTY", "ONE", "NUL"),
     "eval": ("ONE",), "compare": ("ONE", "NUL"), "compress": tuple(TEXTS),
     "fill": ("EMPTY", "ONE", "NUL"), "sample": ("EMPTY", "ONE"), "next": ("EMPTY", "ONE"),
+    "inspect": ("ONE", "NUL"),
 }  # fmt: skip
 
 CASES = [
@@ -190,3 +200,27 @@ def test_a_full_disk_and_a_closed_stdout_for_the_result(run, line, stdout):
 @pytest.mark.parametrize("line", ["prep - -o NEW", "eval MODEL -", "compare MODEL MODEL -"])
 def test_a_closed_stdin_has_nothing_to_read(run, line):
     is_clear(*run(line, stdin=""))
+
+
+def test_a_line_that_does_not_end(charlm, place):
+    """Twenty megabytes of one line, in an address space of one gigabyte."""
+    (place / "ENDLESS").write_text("the king " * (20 << 20 >> 3))
+    command = [sys.executable, "-m", "charlm"]
+
+    def limited(*args):
+        return subprocess.run(
+            [*command, *args],
+            cwd=place,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (10**9, 10**9)),
+        )
+
+    for level in ("char", "byte", "word", "bpe"):
+        done = limited("prep", "ENDLESS", "-o", "endless", "--level", level, "--force")
+        assert done.returncode == 0, done.stderr
+    done = limited("score", "MODEL", "ENDLESS")
+    assert "line 1 is longer than" in done.stderr
+    is_clear(done.returncode, done.stderr)

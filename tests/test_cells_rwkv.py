@@ -215,7 +215,7 @@ def test_the_delta_rule_bears_one_symbol_over_and_over(decay):
     inputs = [r, torch.full_like(r, decay), k, v, kappa, -(1 - 1e-6) * kappa]
     S = torch.randn(1, 2, 16, 16, generator=generator)
     inputs = [z.clone().requires_grad_() for z in inputs]
-    y, last = delta_rule(torch, inputs, S)
+    y, last = delta_rule(torch, S, *inputs)
     twins = [z.detach().double().requires_grad_() for z in inputs]
     steps, memory = [], S.double()
     for now in zip(*(z.unbind(1) for z in twins), strict=True):

@@ -12,6 +12,7 @@ import pytest
 
 from charlm import zoo
 from charlm.corpus import Corpus
+from charlm.training import directory
 
 QUICK = ["--budget", "1s", "--parameters", "5000", "--seed", "1"]
 FIELDS = {
@@ -87,6 +88,15 @@ def test_the_table_is_a_header_and_a_row_for_each_cell(kept, corpus):
         assert train > 0
         assert sample > 0
         assert abs(bits - nats / 0.6931) < 0.001
+
+
+def test_a_run_that_another_process_trains_is_left_alone(charlm, corpus, tmp_path):
+    with directory.held(tmp_path / "zoo" / "gru"):
+        done = charlm("zoo", corpus, "--cell", "rnn,gru", "-o", tmp_path / "zoo", *QUICK)
+        assert done.returncode == 1
+        assert "another process is training in" in done.stderr.decode()
+        assert done.stdout == b""
+        assert [path.name for path in (tmp_path / "zoo").iterdir()] == ["gru"]
 
 
 def test_it_says_on_stderr_what_it_does(kept):

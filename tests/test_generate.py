@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from charlm.sampling.draws import choose, margins_of
 from charlm.sampling.engine import take_rows
-from charlm.sampling.generate import BATCH, Drawing, Row, choose, generate, margins_of, read
+from charlm.sampling.generate import BATCH, Drawing, Row, generate, read
 from charlm.sampling.processors import top_k
 
 

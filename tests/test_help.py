@@ -19,13 +19,27 @@ from charlm.cli import COMMANDS
 CONTEXTS = {ctx.command_path: ctx for ctx in man_pages.contexts()}
 README = Path(__file__).parents[1] / "README.md"
 
-# A charlm that trains for a moment only, whatever time an example gives it.
+# A charlm that trains, or serves, for a moment only, whatever time an example gives it.
 QUICK = """\
+import os
+import signal
 import sys
+import threading
+import time
 
 from charlm.cli import main
 
+
+def end():
+    while signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        time.sleep(0.05)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 args = sys.argv[1:]
+if args[:1] == ["serve"] and "--help" not in args:
+    args += ["--port", "0"]
+    threading.Thread(target=end, daemon=True).start()
 if args[:1] in (["train"], ["zoo"]):
     for option in ("--budget", "--steps", "--epochs"):
         if option in args:

@@ -1,7 +1,7 @@
 """Looking into models: planted units are found, and the curves are what they are called."""
 
 import math
-from pathlib import Path
+import random
 
 import numpy as np
 import pytest
@@ -19,7 +19,6 @@ from charlm.sampling.engine import NumpyEngine
 from charlm.score import token_nats
 from charlm.training.initialise import initial_weights
 
-README = Path(__file__).parents[1] / "README.md"
 TEXT = 'He said (as Ann did) "no" to Bob, and 12 went [or 7].\nThen (who knows?) Eve came.\n' * 30
 
 
@@ -174,27 +173,29 @@ def test_the_gradient_is_that_of_finite_differences(tokenizer):
 
 
 @pytest.mark.parametrize("trained", [False, True])
-def test_the_gradient_vanishes_in_an_elman_network_and_far_less_in_an_lstm(
-    tmp_path_factory, trained
-):
+def test_the_gradient_vanishes_in_an_elman_network_and_not_in_an_lstm(tmp_path_factory, trained):
     """What is left of it fifty steps back, of what it is one step back.
 
-    Seen: rnn 3e-7 untrained and 1e-12 trained, lstm 1e-3 and 8e-4.
+    The text asks for memory: a letter, dots, and the letter again. Seen: rnn 4e-7 untrained and
+    4e-9 trained; lstm as it is 6e-3 and 1e-3, with gates that begin open 0.45 and 0.07.
     """
     folder = tmp_path_factory.mktemp("gradient")
-    text = README.read_text(encoding="utf-8")
+    draw = random.Random(1)
+    lines = (f"{draw.choice('abcdefgh')}{'.' * draw.randint(20, 50)}" for _ in range(3000))
+    text = "".join(f"{line}{line[0]}\n" for line in lines)
     (folder / "text.txt").write_text(text, encoding="utf-8")
     left = {}
-    for cell in ("rnn", "lstm"):
+    for cell, span in (("rnn", None), ("lstm", None), ("lstm", 100)):
         model = train(
-            folder / "text.txt", folder / cell, cell=cell, width=64, steps=100 if trained else 1,
-            lr=0.008 if trained else 1e-9, seed=1, device="cpu", dropout=0.0,
+            folder / "text.txt", folder / f"{cell}-{span}", cell=cell, width=64, span=span, seed=1,
+            steps=300 if trained else 1, lr=0.008 if trained else 1e-9, dropout=0.0, device="cpu",
         ).contents  # fmt: skip
         ids = model.tokenizer.encode(text[:5000])
         norms = gradient.norms(model.network, model.weights, ids, 50)
-        left[cell] = norms[-1] / norms[0]
-    assert left["rnn"] < 1e-5
-    assert left["lstm"] > 1e-4
+        left[cell, span] = norms[-1] / norms[0]
+    assert left["rnn", None] < 1e-5
+    assert left["lstm", None] > 1e-4
+    assert left["lstm", 100] > 0.02
 
 
 def test_a_text_too_short_is_told(tokenizer):

@@ -47,6 +47,12 @@ def test_round_trip(small_model, saved):
         np.testing.assert_array_equal(loaded.weights[name], weight)
 
 
+def test_what_is_no_unicode_is_kept(small_model, tmp_path):
+    history = {"a file \udce9": "é\U0001f600"}
+    model_file.save(Model(**{**vars(small_model), "history": history}), tmp_path / "m")
+    assert model_file.load(tmp_path / "m").history == history
+
+
 def test_a_run_directory_means_its_model(saved):
     assert model_file.find(saved.parent) == saved
     assert model_file.load(saved.parent).records == "line"

@@ -5,11 +5,13 @@ import pytest
 import torch
 
 from charlm.cells import CELLS
+from charlm.cells.cell import Place
 from charlm.config import NORMS, NetworkConfig
 from charlm.errors import ConfigError
 from charlm.network import Network, build
+from charlm.network.stack import norm as network_norm
 from charlm.sampling.engine import NumpyEngine, TorchEngine
-from charlm.training.initialise import initial_weights
+from charlm.training.initialise import draw, initial_weights
 
 V, B, T = 11, 3, 40
 # Logits are sums over the width in float32, after T steps of rounding.
@@ -21,6 +23,7 @@ SHAPES = {
     "tied": {"tied": True},
     "tied, narrow embedding": {"tied": True, "embedding": 5},
     "mixture": {"mixtures": 3},
+    "adaptive": {"adaptive": True},
     "tied mixture": {"tied": True, "embedding": 5, "mixtures": 2},
     "residual": {"layers": 2, "residual": True, "norm": "rms"},
     "residual, narrow embedding": {"layers": 3, "residual": True, "embedding": 5, "norm": "layer"},
@@ -218,3 +221,65 @@ def test_mixed_stacks_keep_the_laws(cells):
     for part, expected_part in zip(state, last, strict=True):
         for a, b in zip(part, expected_part, strict=True):
             np.testing.assert_allclose(a, b, **TOLERANCE)
+
+
+@pytest.mark.parametrize("name", [name for name, cell in CELLS.items() if cell.spans])
+def test_gates_that_begin_with_a_span_remember_for_so_long(name):
+    """With nothing but biases, a state fades by 1 - 1/τ a step, τ being 2 to `span` over units."""
+    D, span = 9, 30
+    cell, place = CELLS[name], Place(D, D, span=span)
+    begin = cell.initialisers(place)
+    w = {
+        n: np.zeros(shape) if len(shape) > 1 else draw(begin[n], shape, None).double().numpy()
+        for n, shape in cell.shapes(place).items()
+    }
+    before = tuple(np.ones((1, *shape)) for shape in cell.state_shapes(place).values())
+    _, after = cell.step(np, w, np.zeros((1, D)), before)
+    written = cell.step(np, w, np.zeros((1, D)), tuple(0 * part for part in before))[1]
+    kept = (after[-1] - written[-1])[0]
+    assert kept == pytest.approx(1 - 1 / np.linspace(2, span, D), abs=1e-6)
+
+
+def test_a_span_is_for_cells_with_gates():
+    with pytest.raises(ConfigError, match="no gates that --span could open"):
+        build(NetworkConfig(cell="rnn", span=50), 5)
+
+
+@pytest.mark.parametrize("V", [2, 3, 7, 10, 60])
+@pytest.mark.parametrize("norm", NORMS)
+def test_the_adaptive_head_is_that_of_torch(V, norm):
+    """Its logits are torch's logarithms, its nats are torch's, and so are the gradients."""
+    D, N = 12, 200
+    network = build(NetworkConfig(cell="rnn", width=D, norm=norm, adaptive=True), V)
+    head, generator = network.head, torch.Generator().manual_seed(1)
+    w = {
+        name: torch.randn(shape, generator=generator, dtype=torch.float64).requires_grad_()
+        for name, shape in network.shapes().items()
+    }
+    x = torch.randn(N, D, generator=generator, dtype=torch.float64)
+    targets = torch.randint(V, (N,), generator=generator)
+    *cuts, _ = head.edges
+    arranged = network.arrange(w)["head"]
+    logits = head.logits(torch, arranged, x)
+    nats = head.nats(torch, arranged, x, targets)
+    assert logits.exp().sum(-1).detach().numpy() == pytest.approx(1)
+    assert torch.allclose(nats, -logits.gather(1, targets[:, None])[:, 0])
+    if not cuts or cuts[-1] == V:
+        return  # torch's has at least one tail
+    theirs = torch.nn.AdaptiveLogSoftmaxWithLoss(D, V, cuts, head_bias=True, dtype=torch.float64)
+    with torch.no_grad():
+        theirs.head.weight.copy_(w["head.weight"])
+        theirs.head.bias.copy_(w["head.bias"])
+        for i in range(len(cuts)):
+            theirs.tail[i] = torch.nn.Sequential(
+                *(torch.nn.Linear(*reversed(w[f"head.{name}_{i}"].shape), bias=False).double()
+                  for name in ("down", "tail"))
+            )  # fmt: skip
+            for layer, name in zip(theirs.tail[i], ("down", "tail"), strict=True):
+                layer.weight.copy_(w[f"head.{name}_{i}"])
+    normed = network_norm(torch, norm, arranged["norm"], x)
+    assert torch.allclose(logits, theirs.log_prob(normed))
+    theirs(normed, targets).loss.backward()
+    expected = theirs.head.weight.grad
+    (found,) = torch.autograd.grad(nats.mean(), [w["head.weight"]])
+    assert torch.allclose(found, expected)

@@ -60,6 +60,7 @@ CHANGES = [
     *[(key, {key: value}, {}) for key, value in {
         "cell": "gru", "width": 9, "layers": 2, "embedding": 4, "norm": "rms", "residual": True,
         "tied": True, "mixtures": 2, "feed_forward": True, "attention": True, "bidirectional": True,
+        "span": 20, "adaptive": True,
     }.items()],
     *[(key, {}, {key: value}) for key, value in {
         "steps": 7, "batch": 3, "context": 7, "lr": 1e-3, "schedule": "constant", "warmup": 0.9,
@@ -76,7 +77,11 @@ CHANGES = [
 def test_every_knob_of_the_result_changes_something(data, tmp_path, knob, network, training):
     # The residual needs somewhere to go: an embedding as wide as the network.
     common = {"embedding": 8} if knob in ("residual", "tied") else {}
-    usual = {"average_share": {"average": "ema"}, "dropout_kind": {"dropout": 0.5}}.get(knob, {})
+    usual = {
+        "average_share": {"average": "ema"},
+        "dropout_kind": {"dropout": 0.5},
+        "precision": {"precision": "float32"},  # or as the processor likes it
+    }.get(knob, {})
     run(data, tmp_path / "a", network=common, training=usual)
     run(data, tmp_path / "b", network=common | network, training=usual | training)
     kept = [model_file.load(tmp_path / name).weights for name in "ab"]

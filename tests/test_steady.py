@@ -8,7 +8,7 @@ from charlm.config import NetworkConfig
 from charlm.network import build
 from charlm.sampling import processors
 from charlm.sampling.engine import NumpyEngine
-from charlm.sampling.generate import Drawing, Row, generate
+from charlm.sampling.generate import Batch, Drawing, Row, generate
 from charlm.sampling.steady import ROUNDING, Steady, is_near
 from charlm.training.initialise import initial_weights
 
@@ -78,6 +78,42 @@ def test_every_batch_gives_the_same_samples(cell):
     assert drawn(engine, reversed(range(30)), Drawing(5)) == together[::-1]
     assert drawn(engine, range(3, 10), Drawing(5)) == together[3:10]
     assert [drawn(engine, [k], Drawing(5))[0] for k in range(30)] == together
+
+
+def test_a_place_taken_from_a_batch_leads_to_what_reading_it_alone_does():
+    """Whoever goes on from it, beside whom ever, draws what would be drawn alone."""
+    rough = Rough(engine_of("gru", scale=2.0), ROUNDING / 2)
+    batch = Batch(rough)
+    prompts = [[k % V, 3, k // 2 % V] * 5 for k in range(20)]
+    for k, prompt in enumerate(prompts):
+        batch.add(Row(k, prompt), Drawing(3))
+    while not batch.has_read(0):
+        batch.go_on(batch.next_ids()[0])
+    rows = [Row(k, place=batch.place(k)) for k in range(20) for _ in range(2)]
+    generate(rough, rows, Drawing(3), lambda row, id, logits: len(row.history.ids) < 60)
+    for k, prompt in enumerate(prompts):
+        alone = Row(k, prompt)
+        generate(rough, [alone], Drawing(3), lambda row, id, logits: len(row.history.ids) < 60)
+        assert [row.history.ids for row in rows if row.k == k] == [alone.history.ids] * 2
+
+
+def test_rows_drawn_each_in_its_own_way_are_as_alone():
+    rough = Rough(engine_of("gru", scale=2.0), ROUNDING / 2)
+    ways = [Drawing(seed, bends, g) for seed in (1, 2) for bends in BENDS.values() for g in (0, 1)]
+    batch, rows = Batch(rough), [Row(k, [k % V]) for k in range(len(ways))]
+    for row, drawing in zip(rows, ways, strict=True):
+        batch.add(row, drawing)
+    for t in range(80):
+        ids, drawn = batch.next_ids()
+        assert all(batch.rows[i].history.ids[-1] == ids[i] for i in drawn)
+        # They leave one after another.
+        batch.go_on(ids, [0] if t > 60 and batch.rows else [])
+    for row, drawing in zip(rows, ways, strict=True):
+        length = len(row.history.ids)
+        alone = Row(row.k, row.prompt)
+        generate(rough, [alone], drawing, lambda row, *_, n=length: len(row.history.ids) < n)
+        assert alone.history.ids == row.history.ids
+        assert length > 50
 
 
 def test_few_rows_are_read_again():

@@ -1,5 +1,6 @@
 """What a terminal is sent: no control characters of a text, a model or a message."""
 
+import json
 import os
 import pty
 import subprocess
@@ -9,7 +10,8 @@ import pytest
 
 from charlm import model_file
 from charlm.cli import main
-from charlm.cli.shading import harmless
+from charlm.cli.progress import Progress
+from charlm.cli.shading import harmless, json_line
 from charlm.cli.writers import Plain
 
 UPSETTING = "\x1b]0;title\x07\x9b2J\rthe\tking\n"
@@ -47,3 +49,32 @@ def test_what_a_model_says_of_itself_is_shown(model, tmp_path, capsys):
     assert "\x1b" not in capsys.readouterr().out
     assert main(["info", str(tmp_path / "\x1b[2J")]) == 1
     assert "\x1b" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_json_is_the_same_value_but_harmless_on_a_terminal(monkeypatch, terminal):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: terminal)
+    value = {"text": UPSETTING + "\x7f\x85é\u4e2d", "\x9b": [1.5, None]}
+    line = json_line(value)
+    assert json.loads(line) == value
+    assert "é\u4e2d" in line
+    assert bool(set(line) & set("\x7f\x85\x9b")) == (not terminal)
+
+
+def test_scored_text_is_harmless_as_json(model, tmp_path):
+    (tmp_path / "text").write_text("the king\x9b2J\n")
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "charlm", "score", str(model), str(tmp_path / "text")]
+    done = subprocess.run([*command, "--json"], stdout=theirs, timeout=120)
+    os.close(theirs)
+    shown = os.read(ours, 10_000)
+    os.close(ours)
+    assert done.returncode == 0
+    assert b"\xc2\x9b" not in shown
+    assert json.loads(shown)["text"] == "the king\x9b2J"
+
+
+def test_what_a_run_says_is_harmless(capsys, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    Progress().say("a sample: \x1b[2J\x9b")
+    assert capsys.readouterr().err == "a sample: \\x1b[2J\\u009b\n"

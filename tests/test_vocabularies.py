@@ -1,13 +1,18 @@
 """Which symbols get an id, at each level."""
 
+import itertools
+import json
+
 import numpy as np
 import pytest
 
-from charlm.config import PrepConfig
+from charlm import model_file, untrusted
+from charlm.config import NetworkConfig, PrepConfig
 from charlm.corpus import prepare
 from charlm.errors import ConfigError, DataError
+from charlm.network import build
 from charlm.preparation import sources, vocabularies
-from charlm.tokenizer import Tokenizer, forms
+from charlm.tokenizer import Tokenizer, forms, room
 
 TEXT = "Größe, мир! don't  stop\r\n\n中文。 e\u0301 <boundary> <unk>\n" * 5
 SIZES = {"bpe": 300, "char": None, "word": None, "byte": None}
@@ -100,3 +105,38 @@ def test_records_need_a_boundary_in_the_used_tokenizer(prep):
     stored = prep("ab", name="first").tokenizer
     with pytest.raises(DataError, match="no <boundary>"):
         prep("ab", tokenizer=stored, records="line")
+
+
+def test_a_model_has_room_for_every_vocabulary_that_is_made(tmp_path, monkeypatch):
+    """Once a run's model with half a million Cyrillic words was refused by all that read it."""
+    monkeypatch.setattr(untrusted, "LONGEST", 60_000)
+    monkeypatch.setattr(model_file, "LONGEST", 60_000)
+    monkeypatch.setattr(room, "LONGEST", 60_000)
+    monkeypatch.setattr(room, "OTHERS", 10_000)
+    letters = "абвгдежзийклмнопрст"
+    words = ["".join(pair) for pair in itertools.product(letters, letters, '"\\', letters)]
+    made, refused = 0, []
+    for count in range(200, 2000, 200):
+        config = PrepConfig(level="word", words="spaces", vocab_size=count)
+        (tmp_path / "text").write_text(" ".join(words))
+        try:
+            corpus = prepare([tmp_path / "text"], tmp_path / "data", config, force=True)
+        except DataError as error:
+            refused.append(str(error))
+            continue
+        made += 1
+        assert not refused
+        network = build(NetworkConfig(width=1, embedding=1), corpus.tokenizer.vocabulary)
+        weights = {name: np.zeros(shape, np.float32) for name, shape in network.shapes().items()}
+        model_file.save(model_file.Model(network, weights, corpus.tokenizer), tmp_path / "model")
+        assert model_file.load(tmp_path / "model").tokenizer.hash == corpus.tokenizer.hash
+    assert made > 1
+    assert len(refused) > 1
+    assert all("--vocab-size" in message for message in refused)
+
+
+def test_the_estimate_of_a_models_room_is_safe():
+    for text in ("\\" * 100, '"' * 100, "\n" * 100, "\U0001f600" * 100, "é" * 100, "\x7f" * 100):
+        inner = json.dumps(text, ensure_ascii=False)
+        size_bytes = len(json.dumps(inner, ensure_ascii=False).encode())
+        assert size_bytes <= room.WIDEST * len(text) + 10

@@ -70,7 +70,7 @@ class Attention(Cell):
         memory, filled = state
         M, T, D = self.memory, u.shape[1], memory.shape[-1]
         memory = xp.concat((memory, u[..., D:]), 1)  # (B, M + T, D): t sees places t+1 to t+M
-        empty = M - int(filled.max())  # places that no row has filled yet: left out
+        empty = M - ops.most(filled, M)  # places that no row has filled yet: left out
         places = xp.arange(empty, M + T, device=u.device)
         turns = xp.arange(T, device=u.device)[:, None]
         seen = (places > turns) & (places <= turns + M)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from charlm import ops
 from charlm.cells.initial import Initialiser
 from charlm.ops import Array
 
@@ -22,6 +23,7 @@ class Place:
     """Where a cell stands: x has size `inputs`, y has size `width`; layers count from 0.
 
     `lent` says that the last `width` entries of x come from `lend` of a cell of its kind below.
+    `span` says for how many steps at most a unit remembers when training begins.
     """
 
     inputs: int
@@ -29,6 +31,7 @@ class Place:
     layer: int = 0
     layers: int = 1
     lent: bool = False
+    span: int | None = None
 
 
 @dataclass(frozen=True)
@@ -52,13 +55,13 @@ class Cell(ABC):
 
     `step` is the recurrence and `scan` is the same recurrence over T steps. A subclass may
     replace `scan` by something faster that gives the same outputs, state and gradients; `fused`
-    says that it is best left as it is by torch.compile, and `precise` that it needs its weights'
-    own precision, which sums over many steps do, where other products could do with less.
+    says that it is best left as it is by torch.compile. Where torch.autocast is on, sums over many
+    steps are made in full precision all the same (`ops.in_full`).
     """
 
     habits = Habits()
     fused = False
-    precise = False
+    spans = False  # whether its gates can begin as the place's span says
     # Which of the weights, where there are such, are the matrices that the cell's output goes
     # through to come back to it; training may drop a part of them.
     recurrent: tuple[str, ...] = ("weight_h",)
@@ -105,9 +108,11 @@ class Cell(ABC):
 
     def scan(self, torch: Any, w: Weights, x: Array, state: State) -> tuple[Array, State]:
         """The outputs y (B, T, D) and the last state, from x (B, T, inputs); T is at least 1."""
-        u = self.project(torch, w, x)
+        return ops.in_full(torch, self._loop, torch, w, self.project(torch, w, x), state)
+
+    def _loop(self, torch: Any, w: Weights, u: Array, state: State) -> tuple[Array, State]:
         outputs = []
-        for t in range(x.shape[1]):
-            y, state = self.recur(torch, w, u[:, t], state)
+        for u_t in u.unbind(1):
+            y, state = self.recur(torch, w, u_t, state)
             outputs.append(y)
         return torch.stack(outputs, 1), state

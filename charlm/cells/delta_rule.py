@@ -23,7 +23,7 @@ from charlm.ops import Array
 CHUNK = 32  # as fast as 16 and 64 on a CPU. NOTE: 1 / W reaches e^(0.607 L), which must be finite
 
 
-def delta_rule(torch: Any, inputs: tuple[Array, ...], memory: Array) -> tuple[Array, Array]:
+def delta_rule(torch: Any, memory: Array, *inputs: Array) -> tuple[Array, Array]:
     """y (B, T, H, N) and the last memory, from the memory S (B, H, N, N), whose rows are values.
 
     `inputs` are r, log w, k, v, α, β, each (B, T, H, N), with log w between -0.607 and 0.

@@ -39,7 +39,7 @@ class Elman(Cell):
         return {"h": (place.width,)}
 
     def project(self, xp: Any, w: Weights, x: Array) -> Array:
-        return x @ w["weight_x"].T + w["bias"]
+        return ops.affine(xp, x, w["weight_x"], w["bias"])
 
     def recur(self, xp: Any, w: Weights, u: Array, state: State) -> tuple[Array, State]:
         (h,) = state

@@ -11,7 +11,7 @@ from typing import Any
 from charlm import ops
 from charlm.cells.cell import Cell, Habits, Place, Shape, State, Weights
 from charlm.cells.gru_function import gru_function
-from charlm.cells.initial import Constant, Initialiser, Orthogonal, Stacked, Uniform
+from charlm.cells.initial import Constant, Initialiser, Orthogonal, Stacked, Uniform, memories
 from charlm.ops import Array
 
 
@@ -21,6 +21,7 @@ class GRU(Cell):
     # On the markov corpus (1x256) 3,000 updates at half the rate end where 6,000 at the whole do.
     habits = Habits(lr_share=0.5, muon=True)
     fused = True
+    spans = True
 
     def shapes(self, place: Place) -> dict[str, Shape]:
         inputs, width = place.inputs, place.width
@@ -32,10 +33,12 @@ class GRU(Cell):
         }
 
     def initialisers(self, place: Place) -> dict[str, Initialiser]:
+        zero = Constant(0.0)
+        keep = zero if place.span is None else memories(place.width, place.span)
         return {
             "weight_x": Uniform(place.width**-0.5),
             "weight_h": Stacked((Orthogonal(),) * 3),
-            "bias_x": Constant(0.0),
+            "bias_x": Stacked((zero, keep, zero)),
             "bias_h": Constant(0.0),
         }
 
@@ -43,7 +46,7 @@ class GRU(Cell):
         return {"h": (place.width,)}
 
     def project(self, xp: Any, w: Weights, x: Array) -> Array:
-        return x @ w["weight_x"].T + w["bias_x"]
+        return ops.affine(xp, x, w["weight_x"], w["bias_x"])
 
     def recur(self, xp: Any, w: Weights, u: Array, state: State) -> tuple[Array, State]:
         (h,) = state

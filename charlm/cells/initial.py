@@ -1,5 +1,6 @@
 """How weights begin, said without numbers of any library; `training.initialise` draws them."""
 
+import math
 from dataclasses import dataclass
 
 
@@ -39,6 +40,16 @@ class Values:
     """A vector with exactly these entries."""
 
     entries: tuple[float, ...]
+
+
+def memories(width: int, span: int, sign: float = 1.0) -> Values:
+    """Biases of a gate that keeps, with which units remember for 2 to `span` steps, evenly spread.
+
+    A gate that is σ(log(τ − 1)) forgets in about τ steps. With sign -1: of a gate that writes.
+    Source: Tallec and Ollivier 2018 (arXiv:1804.11188), sec. 2.2.
+    """
+    steps = (1 + (span - 2) * k / max(width - 1, 1) for k in range(width))
+    return Values(tuple(sign * math.log(step) for step in steps))
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ units also keep a share of what they held before; here they hold the last output
 
 from typing import Any
 
+from charlm import ops
 from charlm.cells.cell import Cell, Habits, Place, Shape, State, Weights
 from charlm.cells.initial import Constant, Initialiser, Orthogonal, Uniform
 from charlm.ops import Array
@@ -43,7 +44,7 @@ class Jordan(Cell):
         return {"y": (place.width,)}
 
     def project(self, xp: Any, w: Weights, x: Array) -> Array:
-        return x @ w["weight_x"].T + w["bias"]
+        return ops.affine(xp, x, w["weight_x"], w["bias"])
 
     def recur(self, xp: Any, w: Weights, u: Array, state: State) -> tuple[Array, State]:
         (y,) = state

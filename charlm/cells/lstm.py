@@ -11,7 +11,7 @@ from typing import Any
 
 from charlm import ops
 from charlm.cells.cell import Cell, Habits, Place, Shape, State, Weights
-from charlm.cells.initial import Constant, Initialiser, Orthogonal, Stacked, Uniform
+from charlm.cells.initial import Constant, Initialiser, Orthogonal, Stacked, Uniform, memories
 from charlm.ops import Array
 
 
@@ -20,6 +20,7 @@ class LSTM(Cell):
 
     habits = Habits(muon=True)
     fused = True
+    spans = True
 
     def shapes(self, place: Place) -> dict[str, Shape]:
         inputs, width = place.inputs, place.width
@@ -31,18 +32,21 @@ class LSTM(Cell):
 
     def initialisers(self, place: Place) -> dict[str, Initialiser]:
         zero = Constant(0.0)
+        # Forget gates begin open: Jozefowicz, Zaremba and Sutskever 2015, sec. 4.2.
+        write, keep = zero, Constant(1.0)
+        if place.span is not None:
+            write, keep = (memories(place.width, place.span, sign) for sign in (-1.0, 1.0))
         return {
             "weight_x": Uniform(place.width**-0.5),
             "weight_h": Stacked((Orthogonal(),) * 4),
-            # Forget gates begin open: Jozefowicz, Zaremba and Sutskever 2015, sec. 4.2.
-            "bias": Stacked((zero, Constant(1.0), zero, zero)),
+            "bias": Stacked((write, keep, zero, zero)),
         }
 
     def state_shapes(self, place: Place) -> dict[str, Shape]:
         return {"h": (place.width,), "c": (place.width,)}
 
     def project(self, xp: Any, w: Weights, x: Array) -> Array:
-        return x @ w["weight_x"].T + w["bias"]
+        return ops.affine(xp, x, w["weight_x"], w["bias"])
 
     def recur(self, xp: Any, w: Weights, u: Array, state: State) -> tuple[Array, State]:
         h, c = state

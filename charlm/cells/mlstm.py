@@ -29,7 +29,6 @@ class MLSTM(Cell):
     """
 
     habits = Habits(layers=2, norm="layer", residual=True, feed_forward=True, lr_share=0.5)
-    precise = True
 
     def shapes(self, place: Place) -> dict[str, Shape]:
         inputs, width = place.inputs, place.width
@@ -89,7 +88,8 @@ class MLSTM(Cell):
         q, k, v, o, gates = torch.split(u, sizes, -1)
         q, k, v = split(q, H), split(k, H), split(v, H)
         i, f = _gates(torch, w, gates)
-        h, state = scan_chunks(torch, q, k * K**-0.5, v, i, f, state)
+        chunks = torch, q, k * K**-0.5, v, i, f, state
+        h, state = ops.in_full(torch, scan_chunks, *chunks)
         h = join(torch.nn.functional.layer_norm(h, (V,)))
         return (torch.sigmoid(o) * h) @ (w["weight_out"] * w["scale"]).T, state
 

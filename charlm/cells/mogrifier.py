@@ -9,7 +9,7 @@ Source: Melis, Kočiský and Blunsom 2020 (arXiv:1909.01792), eqs. 1-2, with mat
 from typing import Any
 
 from charlm import ops
-from charlm.cells.cell import Place, Shape, State, Weights
+from charlm.cells.cell import Cell, Place, Shape, State, Weights
 from charlm.cells.initial import Initialiser, Uniform
 from charlm.cells.lstm import LSTM
 from charlm.ops import Array
@@ -43,9 +43,4 @@ class Mogrifier(LSTM):
                 h = 2.0 * ops.sigmoid(xp, x @ w[f"gate_{i}"].T) * h
         return super().recur(xp, w, super().project(xp, w, x), (h, c))
 
-    def scan(self, torch: Any, w: Weights, x: Array, state: State) -> tuple[Array, State]:
-        outputs = []
-        for x_t in x.unbind(1):
-            y, state = self.recur(torch, w, x_t, state)
-            outputs.append(y)
-        return torch.stack(outputs, 1), state
+    scan = Cell.scan  # there is no fused form of it

@@ -36,7 +36,6 @@ class RWKV(Cell):
 
     habits = Habits(layers=2, norm="layer", residual=True, feed_forward=True)
     fused = True
-    precise = True
     feed_forward = ChannelMix(gated=False)
 
     def shapes(self, place: Place) -> dict[str, Shape]:
@@ -66,7 +65,8 @@ class RWKV(Cell):
         first = None if first is None else first.flatten(0, 1)
         *inputs, gate = self._read(torch, w, mixed, first, state[1].shape[1])
         r, _, k, v, *_ = inputs
-        o, S = delta_rule(torch, tuple(z.unflatten(0, shape) for z in inputs), state[1])
+        inputs = (z.unflatten(0, shape) for z in inputs)
+        o, S = ops.in_full(torch, delta_rule, torch, state[1], *inputs)
         y = self._say(torch, w, o.flatten(0, 1), r, k, v, gate)
         return y.unflatten(0, shape), (x[:, -1], S)
 

@@ -32,7 +32,6 @@ class RWKV4(Cell):
 
     habits = Habits(layers=2, norm="layer", residual=True, feed_forward=True)
     fused = True
-    precise = True
     feed_forward = ChannelMix(gated=True)
 
     def shapes(self, place: Place) -> dict[str, Shape]:
@@ -95,7 +94,8 @@ class RWKV4(Cell):
         mixed = shifted_rows(torch, x, state[0], w["mix"])
         k, v, r = (z.unflatten(0, x.shape[:2]) for z in self._kvr(w, mixed))
         decay = -torch.exp(w["decay"])
-        y, *last = weighted_average(torch, decay, w["bonus"], k, v, *state[1:])
+        average = torch, decay, w["bonus"], k, v, *state[1:]
+        y, *last = ops.in_full(torch, weighted_average, *average)
         return (torch.sigmoid(r) * y) @ w["weight_o"].T, (x[:, -1], *last)
 
     def _kvr(self, w: Weights, mixed: Iterable[Array]) -> tuple[Array, ...]:

@@ -28,7 +28,6 @@ class SLSTM(Cell):
 
     habits = Habits(layers=2, norm="layer", residual=True, feed_forward=True, lr_share=0.5)
     fused = True
-    precise = True
 
     def shapes(self, place: Place) -> dict[str, Shape]:
         inputs, width = place.inputs, place.width
@@ -59,7 +58,7 @@ class SLSTM(Cell):
         return h, c, n, m + LOWEST
 
     def project(self, xp: Any, w: Weights, x: Array) -> Array:
-        return x @ w["weight_x"].T + w["bias"]
+        return ops.affine(xp, x, w["weight_x"], w["bias"])
 
     def recur(self, xp: Any, w: Weights, u: Array, state: State) -> tuple[Array, State]:
         h, c, n, m = state
@@ -81,7 +80,8 @@ class SLSTM(Cell):
 
     def scan(self, torch: Any, w: Weights, x: Array, state: State) -> tuple[Array, State]:
         R, count = _by_head(w)
-        h, *last = slstm_function(torch).apply(self.project(torch, w, x), R, *state)
+        apply = slstm_function(torch).apply
+        h, *last = ops.in_full(torch, apply, self.project(torch, w, x), R, *state)
         y = torch.nn.functional.layer_norm(split(h, count), (R.shape[-1],))
         return join(y) * w["scale"], (h[:, -1], *last)
 

@@ -32,7 +32,10 @@ COMMANDS = (
     "decompress",
     "info",
     "inspect",
+    "export",
     "plot",
+    "report",
+    "serve",
     "zoo",
 )
 

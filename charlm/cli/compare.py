@@ -1,6 +1,5 @@
 """`charlm compare`: the same text through several models, whatever their tokens are."""
 
-import json
 import math
 import sys
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import click
 
 from charlm.cli.options import PATH
+from charlm.cli.shading import json_line
 from charlm.errors import DataError
 
 
@@ -87,7 +87,7 @@ def command(models: tuple[Path, ...], file: Path, as_json: bool) -> None:
         )
     if as_json:
         for row in rows:
-            click.echo(json.dumps(row, ensure_ascii=False))
+            click.echo(json_line(row))
         return
     click.echo("\t".join(rows[0]))
     for row in rows:

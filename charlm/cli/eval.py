@@ -1,6 +1,5 @@
 """`charlm eval`: how well a model predicts a split of a corpus, or a text."""
 
-import json
 import math
 import sys
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import click
 
 from charlm.cli.options import PATH, knob_options, take
+from charlm.cli.shading import json_line
 from charlm.config import UNKNOWN_POLICIES, AdaptationConfig
 
 
@@ -104,7 +104,7 @@ def command(
         for name, value in about.items()
     }
     if as_json:
-        click.echo(json.dumps(about, ensure_ascii=False))
+        click.echo(json_line(about))
         return
     width = max(map(len, about))
     for name, value in about.items():

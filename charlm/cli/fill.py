@@ -1,6 +1,5 @@
 """`charlm fill`: a text with gaps in, the same text with its gaps filled out."""
 
-import json
 import math
 import random
 import re
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from charlm.cli.options import PATH, knob_options, take
-from charlm.cli.shading import for_stdout
+from charlm.cli.shading import for_stdout, json_line
 from charlm.config import UNKNOWN_POLICIES, SamplingConfig
 from charlm.errors import ConfigError, DataError
 from charlm.knobs import knob
@@ -163,7 +162,7 @@ def command(model: Path, file: Path, gap: str, unknown: str, as_json: bool, **va
     if as_json:
         for k, filling in enumerate(fillings):
             about = {"sample": k, "seed": seed, **filling.about()}
-            click.echo(json.dumps(about, ensure_ascii=False))
+            click.echo(json_line(about))
     elif config.samples > 1:
         # As `sample` sets its samples apart.
         texts = [filling.take() for filling in fillings]

@@ -1,13 +1,12 @@
 """`charlm info`: everything a model file says but its weights."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
 from charlm.cli.options import PATH
-from charlm.cli.shading import one_line
+from charlm.cli.shading import json_line, one_line
 
 
 @click.command("info", short_help="Show everything a model holds but its weights.")
@@ -44,7 +43,7 @@ def command(model: Path, as_json: bool) -> None:
     }
     if as_json:
         about["tokenizer"]["symbols"] = symbols
-        click.echo(json.dumps(about, ensure_ascii=False))
+        click.echo(json_line(about))
         return
     for key, value in about.items():
         _show(f"{key}:", value)

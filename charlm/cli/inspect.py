@@ -1,6 +1,5 @@
 """`charlm inspect`: what a model makes of a text, and how it remembers and learns."""
 
-import json
 import math
 import sys
 from collections.abc import Iterable, Iterator
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from charlm.cli.options import PATH
-from charlm.cli.shading import bar, coloured, shaded_lines, surprise, within
+from charlm.cli.shading import bar, coloured, json_line, shaded_lines, surprise, within
 from charlm.config import UNKNOWN_POLICIES
 from charlm.errors import ConfigError
 
@@ -221,7 +220,7 @@ def _write(rows: Iterable[dict[str, Any]], as_json: bool) -> None:
     for row in rows:
         if as_json:
             row.pop("bar", None)
-            click.echo(json.dumps(row, ensure_ascii=False))
+            click.echo(json_line(row))
         else:
             click.echo("\t".join(map(_word, row.values())))
 

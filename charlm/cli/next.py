@@ -1,11 +1,11 @@
 """`charlm next`: what a model expects after a text, symbol by symbol."""
 
-import json
 from pathlib import Path
 
 import click
 
 from charlm.cli.options import PATH
+from charlm.cli.shading import json_line
 from charlm.config import UNKNOWN_POLICIES
 
 
@@ -78,6 +78,6 @@ def command(
                 "probability": one.probability,
                 "bits": one.bits,
             }
-            click.echo(json.dumps(about, ensure_ascii=False))
+            click.echo(json_line(about))
         else:
             click.echo(f"{rank}\t{one.symbol}\t{one.probability:.6f}\t{one.bits:.4f}")

@@ -7,8 +7,10 @@ from typing import Any
 import click
 
 from charlm.cli.options import PATH, knob_options
+from charlm.cli.shading import harmless, json_line
 from charlm.config import PrepConfig
 
+MOST_JOBS = 1024  # more processes than any machine has cores
 # What a tokenizer that is there already has decided.
 DECIDED = ("level", "words", "vocab_size", "min_count", "normalize")
 
@@ -30,6 +32,13 @@ DECIDED = ("level", "words", "vocab_size", "min_count", "normalize")
     help="Index the training text too, for --novel of `charlm sample`. Takes about 5 bytes of disk"
     " for each byte of text (9 from 2 GB on), and as much memory while it is made.",
 )
+@click.option(
+    "--jobs",
+    type=click.IntRange(1, MOST_JOBS),
+    metavar="N",
+    help="Processes that work on the text; the corpus is the same whatever N is (default: one, or"
+    " from 64 MB on one for each core).",
+)
 @click.option("--force", is_flag=True, help="Replace an existing corpus.")
 @click.option("--json", "as_json", is_flag=True, help="Print corpus.json on stdout.")
 @click.pass_context
@@ -39,6 +48,7 @@ def command(
     out: Path,
     tokenizer_file: Path | None,
     index: bool,
+    jobs: int | None,
     force: bool,
     as_json: bool,
     **values: Any,
@@ -47,6 +57,9 @@ def command(
 
     FILE is text in UTF-8, or gzip of it; - or nothing is stdin. Several are read one after
     another. What is odd about the text is told on stderr.
+
+    Killed in the middle, the same command goes on from what is done, which lies in .DIR.prep beside
+    the corpus DIR until that is whole. stdin has to come again from its beginning.
 
     \b
     charlm prep book.txt -o data
@@ -67,8 +80,6 @@ def command(
             if ctx.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE:
                 option = name.replace("_", "-")
                 raise click.UsageError(f"--{option} cannot go with --tokenizer, which decides it.")
-
-    import json
 
     from tqdm import tqdm
 
@@ -91,14 +102,15 @@ def command(
             out,
             index=index,
             tokenizer=tokenizer,
+            jobs=jobs,
             force=force,
-            say=lambda line: bar.write(line, file=sys.stderr),
+            say=lambda line: bar.write(harmless(line), file=sys.stderr),
             progress=bar.update,
             **values,
         )
     _summarise(corpus)
     if as_json:
-        click.echo(json.dumps(corpus.about, ensure_ascii=False))
+        click.echo(json_line(corpus.about))
 
 
 def _size_bytes(sources: tuple[Path, ...]) -> int | None:

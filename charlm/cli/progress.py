@@ -4,12 +4,16 @@ import math
 import sys
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from tqdm import tqdm
 
+from charlm.cli.shading import harmless
+
 if TYPE_CHECKING:
+    from charlm.training.board import Board
     from charlm.training.run import Run
     from charlm.training.standing import Listener, Outcome
 
@@ -24,6 +28,7 @@ class Progress:
         self._tokens_per_char = 1.0
         self._shown: dict[str, str] = {}
         self._unit, self._units_per_char = "char", 1.0
+        self._board: Board | None = None
 
     def __enter__(self) -> "Progress":
         return self
@@ -31,6 +36,18 @@ class Progress:
     def __exit__(self, *exception: object) -> None:
         if self._bar is not None:
             self._bar.close()
+        if self._board is not None:
+            self._board.close()
+
+    def record(self, out: Path | None) -> None:
+        """Writes what the run logs for TensorBoard, too: to the directory `out`, if there is one.
+
+        Raises ConfigError where that can't be done.
+        """
+        if out is not None:
+            from charlm.training.board import Board
+
+            self._board = Board(out)
 
     def listener(self) -> "Listener":
         """The listener that shows what a run tells here."""
@@ -41,7 +58,8 @@ class Progress:
     def say(self, text: str) -> None:
         """Writes a line above the bar. A run goes on though nobody reads what it says."""
         with suppress(BrokenPipeError):
-            self._write(text)
+            # A text that the model has drawn may be among it.
+            self._write(harmless(text) if sys.stderr.isatty() else text)
 
     def _write(self, text: str) -> None:
         if self._bar is not None and not self._bar.disable:
@@ -100,6 +118,8 @@ class Progress:
         self._bar.update(min(100.0, 100 * progress) - self._bar.n)
 
     def _report(self, entry: dict[str, Any]) -> None:
+        if self._board is not None:
+            self._board.report(entry)
         if "loss_nats" in entry:
             bits = entry["bits_per_char"] / self._units_per_char
             self._shown["loss"] = f"loss {entry['loss_nats']:.3f} ({bits:.3f} bits/{self._unit})"

@@ -2,7 +2,6 @@
 
 import functools
 import heapq
-import json
 import math
 import sys
 from collections.abc import Callable, Iterator
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from charlm.cli.options import PATH, knob_options, take
-from charlm.cli.shading import coloured, for_stdout, one_line, pieces_of, shaded
+from charlm.cli.shading import coloured, for_stdout, json_line, one_line, pieces_of, shaded
 from charlm.config import UNKNOWN_POLICIES, AdaptationConfig
 from charlm.errors import ConfigError, DataError
 
@@ -216,7 +215,7 @@ def _json(record: "Record", scored: "Scored") -> str:
     about |= {name: value if math.isfinite(value) else None for name, value in figures}
     about |= {"bytes": scored.score.bytes, "tokens": scored.score.tokens}
     text = record.text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    return json.dumps({**about, "text": text}, ensure_ascii=False) + "\n"
+    return json_line({**about, "text": text}) + "\n"
 
 
 def _symbols(tokenizer: "Tokenizer", as_json: bool) -> Show:
@@ -231,7 +230,7 @@ def _symbols(tokenizer: "Tokenizer", as_json: bool) -> Show:
             if as_json:
                 values = record.number, place, name(id), float(cost), name(favourite), float(low)
                 about = dict(zip(SYMBOL_COLUMNS, values, strict=True))
-                lines.append(json.dumps({"file": record.file, **about}, ensure_ascii=False))
+                lines.append(json_line({"file": record.file, **about}))
             else:
                 row = f"{record.number}\t{place}\t{name(id)}\t{cost:.4f}"
                 lines.append(f"{row}\t{name(favourite)}\t{low:.4f}")

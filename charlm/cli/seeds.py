@@ -15,12 +15,18 @@ if TYPE_CHECKING:
 
 
 def train_seeds(
-    out: Path, corpus: Path | None, changes: dict[str, Any], *, as_json: bool
+    out: Path,
+    corpus: Path | None,
+    changes: dict[str, Any],
+    tensorboard: Path | None,
+    *,
+    as_json: bool,
 ) -> int | None:
     """Trains those of the seeds in `out` that have not come to their end, and says how they went.
 
     Returns the signal that stopped it, if one did. `corpus` and `changes` are those of
-    `begin.resume`. Raises TrainingError at the end where a seed has failed.
+    `begin.resume`. Each seed has a directory of its own in `tensorboard`, if that is given. Raises
+    TrainingError at the end where a seed has failed.
     """
     from charlm.training import directory, seeds
 
@@ -42,6 +48,7 @@ def train_seeds(
         result = before[seed]
         if result is None:
             with Progress() as progress:
+                progress.record(tensorboard and tensorboard / run.name)
                 progress.say(f"seed {seed}, {place} of {len(runs)}")
                 result = seeds.go(seed, run, corpus, changes, progress)
                 if result.error:

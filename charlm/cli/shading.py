@@ -1,12 +1,13 @@
 """Text for lists and for terminals: controls show, a record is one line, surprise has a colour."""
 
 import itertools
+import json
 import os
 import re
 import sys
 from bisect import bisect
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,6 +40,14 @@ def harmless(text: str) -> str:
 def for_stdout(text: str) -> str:
     """The text itself, or where stdout is a terminal what is harmless there."""
     return harmless(text) if sys.stdout.isatty() else text
+
+
+def json_line(value: Any) -> str:
+    """The value as JSON, on one line; where stdout is a terminal, all controls are escaped."""
+    text = json.dumps(value, ensure_ascii=False)
+    if not sys.stdout.isatty():
+        return text
+    return _CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def one_line(text: str) -> str:

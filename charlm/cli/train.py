@@ -15,7 +15,7 @@ from charlm.cells import CELLS
 from charlm.cli.options import PATH, CellNames, knob_options, take
 from charlm.config import NetworkConfig, TrainingConfig
 from charlm.errors import ConfigError, DataError
-from charlm.knobs import Knobs
+from charlm.knobs import Knobs, as_option
 from charlm.presets import PRESETS, fill
 
 if TYPE_CHECKING:
@@ -50,6 +50,9 @@ RESUMABLE = ("budget", "steps", "epochs", "patience", "device")
 )
 @knob_options(NetworkConfig, types={"cell": CellNames(list(CELLS))})
 @knob_options(TrainingConfig)
+@click.option(
+    "--tensorboard", type=PATH, metavar="DIR", help="Write the figures for TensorBoard to DIR, too."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON on stdout.")
 @click.pass_context
 def command(
@@ -61,6 +64,7 @@ def command(
     count: int | None,
     force: bool,
     preset: str | None,
+    tensorboard: Path | None,
     as_json: bool,
     **values: Any,
 ) -> None:
@@ -118,7 +122,9 @@ def command(
         if init is not None:
             raise click.UsageError("--preset names a network, and --init takes the model's own.")
         found = fill(values, preset, _given(ctx, NetworkConfig, TrainingConfig))
-        click.echo(f"preset {preset}: {' '.join(map(_option, found.items()))}", err=True)
+        click.echo(
+            f"preset {preset}: {' '.join(as_option(*each) for each in found.items())}", err=True
+        )
     model = None if init is None else _model(init, out, ctx, values)
     network = take(NetworkConfig, values) if model is None else model.network.config
     training = take(TrainingConfig, values)
@@ -130,6 +136,7 @@ def command(
         from charlm.training import begin, directory, ranks, seeds, watch
         from charlm.training.fine_tuning import Origin
 
+        progress.record(tensorboard)
         listener = progress.listener()
         together = ranks.join()
         if resume is None and begin.begun(out, together):
@@ -164,7 +171,7 @@ def command(
     if several:
         from charlm.cli.seeds import train_seeds
 
-        signal = train_seeds(out, corpus, changes, as_json=as_json)
+        signal = train_seeds(out, corpus, changes, tensorboard, as_json=as_json)
     else:
         signal = outcome.signal
         if as_json:
@@ -223,14 +230,6 @@ def _given(ctx: click.Context, *knobs: type[Knobs]) -> set[str]:
     source = click.core.ParameterSource.COMMANDLINE
     names = {f.name for group in knobs for f in fields(group)}
     return {name for name in names if ctx.get_parameter_source(name) == source}
-
-
-def _option(knob: tuple[str, Any]) -> str:
-    """A knob as it would be typed."""
-    name, value = knob[0].replace("_", "-"), knob[1]
-    if isinstance(value, bool):
-        return f"--{name}" if value else f"--no-{name}"
-    return f"--{name} {value:g}" if isinstance(value, float) else f"--{name} {value}"
 
 
 def _changes(ctx: click.Context, values: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """What becomes of samples: text, JSON, a trace of every symbol, or only the chosen ones."""
 
 import heapq
-import json
 import math
 import sys
 import time
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
-from charlm.cli.shading import for_stdout
+from charlm.cli.shading import for_stdout, json_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -116,7 +115,7 @@ class Json:
             "stopped": sample.stopped,
         }
         found |= self._more(drawn) if self._more is not None else {}
-        click.echo(json.dumps(found, ensure_ascii=False))
+        click.echo(json_line(found))
         sys.stdout.flush()
 
 

@@ -1,11 +1,10 @@
 """`charlm zoo`: every cell on one corpus, for the same time at about the same size; one table."""
 
-import json
 import random
 import signal
 import tempfile
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
@@ -15,6 +14,7 @@ import click
 
 from charlm.cells import CELLS
 from charlm.cli.options import PATH, CellNames, Duration
+from charlm.cli.shading import json_line
 from charlm.config import TrainingConfig
 from charlm.errors import TrainingError
 
@@ -101,7 +101,7 @@ def command(
 
     from charlm.cli.progress import Progress
 
-    with _folder(out) as folder:
+    with _folder(out) as folder, ExitStack() as stack:
         # torch takes a second or two to load: after the checks above, and after a sign of life.
         kept = "" if out else "; -o DIR would keep the runs"
         Progress().say(f"training {', '.join(names)}, {budget:g} s each{kept}")
@@ -116,6 +116,8 @@ def command(
         for run in runs:
             directory.check_directory(run, force=force)
         Path(folder).mkdir(parents=True, exist_ok=True)  # whether it can be is told before training
+        for run in runs:
+            stack.enter_context(directory.held(run))
         zoo.warm_up(prepared, training)
         show = _show_json if as_json else _table(networks)
         failed = False
@@ -174,7 +176,7 @@ def _table(networks: list["Network"]) -> Callable[["Row"], None]:
 
 
 def _show_json(row: "Row") -> None:
-    click.echo(json.dumps(asdict(row), ensure_ascii=False))
+    click.echo(json_line(asdict(row)))
 
 
 def _shape(sized: Any) -> str:

@@ -37,6 +37,11 @@ class Units:
                 size = int(np.prod(shape))
                 self._arrays.append(_Array(f"{block}{name}.", p, place, size))
 
+    @property
+    def count(self) -> int:
+        """How many units there are."""
+        return sum(array.size for array in self._arrays)
+
     def values(self, state: State) -> np.ndarray:
         """The values (U,) of all units in the state of one row."""
         found = [state[array.part][array.place].ravel() for array in self._arrays]

@@ -1,6 +1,6 @@
 """A text read symbol by symbol, with what the model made of each."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -10,20 +10,31 @@ from charlm.sampling.generate import read
 from charlm.score import nats_of
 
 
-def walk(model: Model, ids: np.ndarray) -> Iterator[tuple[float, State]]:
-    """For each of ids (T,) its nats given those before it, and the state of one row after it.
+def places(
+    model: Model, ids: np.ndarray, opening: Iterable[int] = ()
+) -> Iterator[tuple[np.ndarray, State]]:
+    """For each of ids (T,) the logits (V,) before it, and the state of one row after it.
 
-    A model of records begins anew after each boundary. Law: the nats are those of `charlm eval`.
+    `opening` is read before the first of them. A model of records begins anew after each boundary.
     """
     engine = NumpyEngine(model.network, model.weights)
     boundary = None if model.records == "none" else model.tokenizer.boundary
-    at = begun = read(engine, [])
+    at = begun = read(engine, opening)
     for id in ids.tolist():
-        nats = float(nats_of(at.logits, np.array([id]))[0])
+        logits = at.logits[0]
         at = read(engine, [id], at)
-        yield nats, at.state
+        yield logits, at.state
         if id == boundary:
             at = begun
+
+
+def walk(model: Model, ids: np.ndarray) -> Iterator[tuple[float, State]]:
+    """For each of ids (T,) its nats given those before it, and the state of one row after it.
+
+    Law: the nats are those of `charlm eval`.
+    """
+    for id, (logits, state) in zip(ids, places(model, ids), strict=True):
+        yield float(nats_of(logits[None], np.array([id], np.int64))[0]), state
 
 
 def texts_of(model: Model, ids: np.ndarray) -> list[str]:

@@ -15,6 +15,7 @@ from charlm.corpus import prepare as prepare_corpus
 from charlm.errors import ConfigError, DataError
 from charlm.library.model import Model
 from charlm.library.options import PrepOptions, TrainOptions
+from charlm.preparation.workplace import place
 from charlm.tokenizer import Tokenizer
 
 NETWORK_KNOBS = frozenset(f.name for f in fields(NetworkConfig))
@@ -27,15 +28,17 @@ def prepare(
     tokenizer: Tokenizer | None = None,
     index: bool = False,
     force: bool = False,
+    jobs: int | None = None,
     say: Callable[[str], None] = lambda line: None,
     progress: Callable[[int], None] = lambda size_bytes: None,
     **knobs: Unpack[PrepOptions],
 ) -> Corpus:
     """The corpus made of one text file or of several, in the directory `out`.
 
-    The knobs are those of `charlm prep`. `say` is told what is odd about the text, and `progress`
-    how many more bytes have been read. Raises DataError where a source can't be used or `out` is
-    there already (without `force`), and ConfigError for a knob.
+    The knobs are those of `charlm prep`, and so is `jobs`, how many processes work on a long text.
+    `say` is told what is odd about the text, and `progress` how many more bytes have been read. A
+    start after one that was killed goes on from what is done. Raises DataError where a source can't
+    be used or `out` is there already (without `force`), and ConfigError for a knob.
 
     >>> corpus = prepare("book.txt", "data", val=0.1)
     >>> corpus.tokenizer.level, corpus.size("val").chars > 0
@@ -43,8 +46,9 @@ def prepare(
     """
     paths = [Path(one) for one in ([sources] if isinstance(sources, str | Path) else sources)]
     config = PrepConfig.from_dict(dict(knobs))
-    settings = {"tokenizer": tokenizer, "say": say, "advance": progress}
     out = Path(out)
+    settings = {"tokenizer": tokenizer, "jobs": jobs, "work": place(out)}
+    settings |= {"say": say, "advance": progress}
     if not index:
         return prepare_corpus(paths, out, config, force=force, **settings)
 

@@ -9,6 +9,7 @@ from typing import Unpack
 
 from charlm import model_file
 from charlm.config import SamplingConfig
+from charlm.errors import ConfigError
 from charlm.library.options import SampleOptions
 from charlm.measuring.scorer import Scorer
 from charlm.sampling.engine import Engine, engine_of
@@ -145,6 +146,8 @@ class Model:
     def _session(self, options: SampleOptions) -> Session:
         check_reads_on(self.contents, self._name)
         knobs = dict(options)
+        if "samples" in knobs:
+            raise ConfigError("samples is not for one text; Model.samples(prompt, count) has more.")
         place = knobs.pop("state", None)
         prompts = Prompts(self.contents, knobs.pop("unknown", "error"))
         ends = {name: knobs.pop(name) for name in ENDS if name in knobs}

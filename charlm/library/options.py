@@ -35,8 +35,10 @@ class TrainOptions(TypedDict, total=False):
     feed_forward: bool | None
     tied: bool
     mixtures: int
+    adaptive: bool
     attention: bool
     memory: int
+    span: int | None
     bidirectional: bool
     budget: float | None
     steps: int | None
@@ -63,7 +65,7 @@ class TrainOptions(TypedDict, total=False):
     average_share: float
     average_wait: int
     seed: int | None
-    precision: str
+    precision: str | None
     deterministic: bool
     compile: bool
     device: str

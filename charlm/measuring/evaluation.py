@@ -14,6 +14,8 @@ from charlm.measuring.stretches import cold_nats, record_begins, records_nats, t
 from charlm.model_file import Model
 from charlm.preparation.reading import Reader
 from charlm.preparation.records import BOUNDARY_CHARS
+from charlm.preparation.sources import Source
+from charlm.preparation.spool import id_type
 from charlm.sampling.engine import NumpyEngine
 from charlm.score import Score
 from charlm.tokenizer import Tokenizer
@@ -104,19 +106,21 @@ def of_file(model: Model, path: Path, unknown: str) -> Text:
         normalize=tokenizer.normalize,
         records=model.records,
     )
-    reader = Reader([path], config, lambda size_bytes: None, locating=True)
+    source = Source(path, lambda size_bytes: None)
+    reader = Reader([source], config, locating=True)
     numbers = _Numbers(tokenizer, unknown, reader.where)
-    boundary = np.array([] if tokenizer.boundary is None else [tokenizer.boundary], np.int64)
+    kind = id_type(tokenizer.vocabulary)  # a long text is in memory whole
+    boundary = np.array([] if tokenizer.boundary is None else [tokenizer.boundary], kind)
     found, ends = [], 0
     for pieces in reader.pieces():
         for i, piece in enumerate(pieces):
             if i:
                 found.append(boundary)
                 ends += 1
-            found.append(numbers.ids(piece))
+            found.append(numbers.ids(piece).astype(kind))
     ids = np.concatenate(found)
     if not len(ids):
-        raise DataError(f"{reader.names} holds nothing that the model can read.")
+        raise DataError(f"{source.name} holds nothing that the model can read.")
     size = ends * BOUNDARY_CHARS[model.records]
     return Text(ids, numbers.chars + size, numbers.bytes + size, numbers.unknown)
 

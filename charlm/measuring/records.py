@@ -13,6 +13,7 @@ from typing import BinaryIO
 from charlm.errors import DataError
 
 CHUNK_BYTES = 1 << 18
+LONGEST_BYTES = 1 << 24  # of a record, which is in memory whole, with eight bytes for each symbol
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +61,17 @@ def _read(stream: BinaryIO, name: str, form: Form) -> Iterator[list[Record]]:
     end = b"\0" if form.null else b"\n"
     cutter = _Cutter(name, form)
     held: list[bytes] = []  # the beginning of a record, in pieces
+    held_bytes = 0
     while data := _arrived(stream, name):
         first, *others = data.split(end)
         held.append(first)
         if others:
             *whole, last = b"".join(held), *others
-            held = [last]
+            held, held_bytes = [last], 0
             yield from cutter.records(whole, end)
+        held_bytes += len(held[-1])
+        if held_bytes > LONGEST_BYTES:
+            raise cutter.too_long()
     if rest := b"".join(held):
         yield from cutter.records([rest], b"")
 
@@ -101,6 +106,14 @@ class _Cutter:
             self._number += 1
             self._offset += len(data) + len(end)
         yield found
+
+    def too_long(self) -> DataError:
+        """The error for a next record that does not end."""
+        what = "record" if self._form.null else "line"
+        return DataError(
+            f"{self._name}: {what} {self._number + 1:,} is longer than {LONGEST_BYTES:,} bytes."
+            " Break it into several; `charlm eval` reads a text of any length as a whole."
+        )
 
     def _record(self, data: bytes, end: bytes) -> Record:
         text, ended = data.decode("utf-8", self._form.errors), end.decode()

@@ -67,4 +67,4 @@ class Head:
             return ops.logsumexp(xp, each + share, -2)[..., 0, :]
         if "projection" in w:
             x = x @ w["projection"].T
-        return x @ w["weight"].T + w["bias"]
+        return ops.affine(xp, x, w["weight"], w["bias"])

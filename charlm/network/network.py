@@ -13,6 +13,7 @@ from charlm import ops
 from charlm.cells.cell import Shape, State
 from charlm.cells.initial import Initialiser, Normal
 from charlm.config import NetworkConfig
+from charlm.network.adaptive_head import AdaptiveHead
 from charlm.network.head import Head
 from charlm.network.hooks import NOTHING, Hooks
 from charlm.network.stack import Found, Stack, Weights, norm, settled
@@ -35,7 +36,7 @@ class Network:
         self.start = vocabulary
         self.config = settled(config)
         self.stack = Stack(self.config)
-        self.head = Head(self.config, vocabulary)
+        self.head = (AdaptiveHead if config.adaptive else Head)(self.config, vocabulary)
 
     def shapes(self) -> dict[str, Shape]:
         """The shape of every weight, by its name in a model file."""
@@ -121,9 +122,19 @@ class Network:
 
         `hooks` are called on the way, as training wants it.
         """
+        x, state = self.outputs(torch, w, ids, state, hooks)
+        return self.logits(torch, w, x), state
+
+    def outputs(
+        self, torch: Any, w: Weights, ids: Array, state: tuple[State, ...], hooks: Hooks = NOTHING
+    ) -> tuple[Array, tuple[State, ...]]:
+        """What leaves the blocks (B, T, D) after each of ids (B, T), and the last state.
+
+        With `logits` it is a scan.
+        """
         x = ops.lookup(torch, w["embedding"], ids)
         x, state = self.stack.scan(torch, w["stack"], x, state, hooks)
-        return self.logits(torch, w, hooks.top(x)), state
+        return hooks.top(x), state
 
     def _through(
         self, xp: Any, w: Weights, read: tuple[Array, ...], state: tuple[State, ...]

@@ -16,6 +16,7 @@ from charlm.cells.cell import Cell, Place, Shape, State
 from charlm.cells.feed_forward import FeedForward
 from charlm.cells.initial import Constant, Initialiser
 from charlm.config import NetworkConfig
+from charlm.errors import ConfigError
 from charlm.network.hooks import NOTHING, Hooks
 from charlm.ops import Array
 
@@ -199,6 +200,8 @@ def under(flat: dict[str, Array], prefix: str) -> dict[str, Array]:
 def _parts(config: NetworkConfig, prefix: str) -> list[Part]:
     named = cells_named(config.cell)
     cells = [named[layer % len(named)] for layer in range(config.layers)]
+    if config.span is not None and not any(cell.spans for cell in cells):
+        raise ConfigError(f"{config.cell} has no gates that --span could open; leave it out.")
     # The last layer but one, where there are two: what was found is still worked on above it.
     attends = max(config.layers - 2, 0) if config.attention else None
     D, found = config.width, []
@@ -206,7 +209,7 @@ def _parts(config: NetworkConfig, prefix: str) -> list[Part]:
         inputs = config.embedding if layer == 0 else D
         below, above = cell in cells[:layer], cell in cells[layer + 1 :]
         lent = cell.lend is not None and below
-        place = Place(inputs + D * lent, D, layer, config.layers, lent)
+        place = Place(inputs + D * lent, D, layer, config.layers, lent, config.span)
         name = f"{prefix}blocks.{layer}."
         # The first layer changes the width unless the embedding is as wide as it.
         residual = config.residual and inputs == D

@@ -7,6 +7,7 @@ from charlm.preparation.sources import Source
 from charlm.tokenizer import normalizing
 
 BYTE_ORDER_MARK = "\ufeff"
+HELD_AT_MOST = 1 << 22  # characters; more on end without a place to cut are no text with words
 
 
 class Decoding:
@@ -39,8 +40,8 @@ class Decoding:
 
     def _utf8(self, source: Source) -> Iterator[str]:
         rest = b""
-        lines = 0
-        begun = False
+        lines = source.lines
+        begun = source.begin > 0
         for chunk in source.chunks():
             data = rest + chunk if rest else chunk
             try:
@@ -81,6 +82,11 @@ def _recut(texts: Iterator[str], cut: Callable[[str], int]) -> Iterator[str]:
             yield "".join([*held, text[:at]])
             held = []
         held.append(text[at:])
+        if sum(map(len, held)) > HELD_AT_MOST:
+            raise DataError(
+                f"the text has more than {HELD_AT_MOST:,} characters on end with no newline and no"
+                " space between words; use --level char or --level byte, without --normalize."
+            )
     if rest := "".join(held):
         yield rest
 

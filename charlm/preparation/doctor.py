@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from charlm.config import PrepConfig
+from charlm.preparation.lines import Lines
 from charlm.preparation.numbering import Characters, Numbering
-from charlm.preparation.reading import Reader
+from charlm.preparation.pieces import Pieces
 from charlm.preparation.splits import SplitSize
 from charlm.preparation.spool import id_type
 from charlm.preparation.vocabularies import Vocabulary
@@ -22,9 +23,7 @@ READ_AT_ONCE = 1 << 20
 
 
 def findings(
-    reader: Reader,
-    numbers: Numbering,
-    counts: np.ndarray,
+    text: Pieces,
     vocabulary: Vocabulary,
     sizes: dict[str, SplitSize],
     config: PrepConfig,
@@ -32,18 +31,18 @@ def findings(
 ) -> list[str]:
     """What is noteworthy, a line each; one line that says so where nothing is."""
     found = [
-        *_encoding(reader, config),
-        *_symbols(numbers, counts, vocabulary),
-        *_repetition(reader, vocabulary.tokenizer, sizes, out),
+        *_encoding(text, config),
+        *_symbols(text.numbers, text.counts, vocabulary),
+        *_repetition(text.lines, vocabulary.tokenizer, sizes, out),
         *_short(sizes, config),
     ]
     return found or ["text: nothing odd about it"]
 
 
-def _encoding(reader: Reader, config: PrepConfig) -> Iterator[str]:
-    for name in reader.decoding.marks:
+def _encoding(text: Pieces, config: PrepConfig) -> Iterator[str]:
+    for name in text.marks:
         yield f"text: left out the byte order mark at the start of {name}"
-    lines = reader.decoding.carriage_returns
+    lines = text.carriage_returns
     if lines and config.records == "line":
         yield f"text: {lines:,} {_lines(lines)} with CRLF, read as line ends"
     elif lines:
@@ -75,16 +74,16 @@ def _symbols(numbers: Numbering, counts: np.ndarray, vocabulary: Vocabulary) -> 
 
 
 def _repetition(
-    reader: Reader, tokenizer: Tokenizer, sizes: dict[str, SplitSize], out: Path
+    seen: Lines, tokenizer: Tokenizer, sizes: dict[str, SplitSize], out: Path
 ) -> Iterator[str]:
-    about = "about " if reader.lines.sampled else ""
-    repeated = reader.lines.repeated()
+    about = "about " if seen.sampled else ""
+    repeated = seen.repeated()
     if repeated >= REPEATED_AT_LEAST:
         yield f"text: {about}{repeated:.1%} of the lines of 20 characters or more are repeats"
     if not sizes["val"].tokens:
         return
     val, test = (_text(out / f"{split}.bin", tokenizer) for split in ("val", "test"))
-    overlap = reader.lines.overlap(val, test)
+    overlap = seen.overlap(val, test)
     if overlap >= OVERLAP_AT_LEAST:
         yield (
             f"text: {about}{overlap:.1%} of the validation lines of 20 characters or more stand in"

@@ -5,7 +5,9 @@ second one, every fourth, and so on; which ones depends on their text, so equal 
 left out together.
 """
 
+import zlib
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -20,19 +22,24 @@ _FACTORS += [np.uint64(factor) for factor in (0x94D049BB133111EB, 0xFF51AFD7ED55
 
 
 class Lines:
-    """The lines of a text by their hash: where each first appeared, and how often it did."""
+    """The lines of a text by their hash: where each first appeared, and how often it did.
 
-    def __init__(self) -> None:
+    A line is kept when so many bits of its mark are 0. Law: the lines of the parts of a text,
+    absorbed one after another, are those of the whole, whatever `bits` each began with that is not
+    above what they end with.
+    """
+
+    def __init__(self, bits: int = 0) -> None:
+        self.bits = bits
         self._long_lines = 0
-        self._kept: dict[int, list[int]] = {}  # hash -> [mark, first position, times]
+        self._kept: dict[int, list[int]] = {}  # key -> [first position, times]
         self._seen = 0
-        self._bits = 0  # a line is kept when this many bits of its mark are 0
         self._blocks = _Blocks()
 
     @property
     def sampled(self) -> bool:
         """Whether some lines were left out."""
-        return self._bits > 0
+        return self.bits > 0
 
     def add(self, data: bytes) -> None:
         """Takes the next chunk of the text, in UTF-8."""
@@ -55,34 +62,58 @@ class Lines:
         firsts = []  # the first position of each line in the part that is kept track of
         for block in _blocks(part):
             marks, starts, ends = _long_lines(block)
-            kept = np.flatnonzero(self._wanted(marks)).tolist()
-            keys = [hash(block[starts[i] : ends[i]]) for i in kept]
-            firsts += [self._kept[key][1] for key in keys if key in self._kept]
+            _, keys = self._wanted(block, marks, starts, ends)
+            firsts += [self._kept[key][0] for key in keys if key in self._kept]
             lines += len(marks)
         lines += sum(len(_long_lines(block)[0]) for block in _blocks(after))
         before = self._long_lines - lines
         return sum(first < before for first in firsts) / len(firsts) if firsts else 0.0
 
+    def state(self) -> dict[str, Any]:
+        """What `absorb` takes, as JSON can hold it."""
+        firsts, times = zip(*self._kept.values(), strict=True) if self._kept else ((), ())
+        return {
+            "bits": self.bits,
+            "long_lines": self._long_lines,
+            "keys": list(self._kept),
+            "firsts": firsts,
+            "times": times,
+        }
+
+    def absorb(self, state: dict[str, Any]) -> None:
+        """Takes the lines of the next part of the text, which other Lines have seen."""
+        limit = 1 << (64 - self.bits)
+        for key, first, times in zip(state["keys"], state["firsts"], state["times"], strict=True):
+            if key >> 32 < limit:
+                self._kept.setdefault(key, [self._long_lines + first, 0])[1] += times
+                self._seen += times
+        self._long_lines += state["long_lines"]
+        self._shrink(max(self.bits, state["bits"]))
+
     def _take(self, block: bytes) -> None:
         marks, starts, ends = _long_lines(block)
-        kept = np.flatnonzero(self._wanted(marks))
-        for i, mark in zip(kept.tolist(), marks[kept].tolist(), strict=True):
-            key = hash(block[starts[i] : ends[i]])
-            entry = self._kept.get(key)
-            if entry is None:
-                self._kept[key] = [mark, self._long_lines + i, 1]
-            else:
-                entry[2] += 1
-        self._seen += len(kept)
+        places, keys = self._wanted(block, marks, starts, ends)
+        for i, key in zip(places, keys, strict=True):
+            self._kept.setdefault(key, [self._long_lines + i, 0])[1] += 1
+        self._seen += len(keys)
         self._long_lines += len(marks)
-        while len(self._kept) > KEPT_AT_MOST or self._seen > SEEN_AT_MOST:
-            self._bits += 1
-            limit = 1 << (64 - self._bits)
-            self._kept = {key: entry for key, entry in self._kept.items() if entry[0] < limit}
-            self._seen = sum(entry[2] for entry in self._kept.values())
+        self._shrink(self.bits)
 
-    def _wanted(self, marks: np.ndarray) -> np.ndarray:
-        return marks <= np.uint64((1 << (64 - self._bits)) - 1)
+    def _shrink(self, bits: int) -> None:
+        while bits > self.bits or len(self._kept) > KEPT_AT_MOST or self._seen > SEEN_AT_MOST:
+            self.bits = max(bits, self.bits + 1)
+            limit = 1 << (64 - self.bits)
+            self._kept = {k: entry for k, entry in self._kept.items() if k >> 32 < limit}
+            self._seen = sum(times for _, times in self._kept.values())
+
+    def _wanted(
+        self, block: bytes, marks: np.ndarray, starts: np.ndarray, ends: np.ndarray
+    ) -> tuple[list[int], list[int]]:
+        """Which lines of a block are kept, and the key of each: its mark and a checksum."""
+        found = np.flatnonzero(marks <= np.uint64((1 << (64 - self.bits)) - 1))
+        rows = zip(*(column[found].tolist() for column in (marks, starts, ends)), strict=True)
+        keys = [mark << 32 | zlib.crc32(block[begin:end]) for mark, begin, end in rows]
+        return found.tolist(), keys
 
 
 class _Blocks:

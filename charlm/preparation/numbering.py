@@ -1,11 +1,13 @@
 """Symbols numbered in the order in which they first appear, before the vocabulary is known.
 
 A numbering has `boundary`, the number of the end of a record; `size`, how many numbers there are
-so far; `number(pieces)`, the numbers of the next chunk of text, whose pieces have a boundary
-between them; and `lengths()`, how much text each number stands for.
+so far; `symbols`, what was found in the text, by number, and nothing where the numbers are known
+before; `number(pieces)`, the numbers of the next chunk of text, whose pieces have a boundary
+between them; `lengths()`, how much text each number stands for; and `learn(symbols)`, which says
+what the numbers of another numbering are here.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -25,6 +27,7 @@ class Numbering(Protocol):
     """What all numberings do."""
 
     boundary: int
+    symbols: Sequence[str]
 
     @property
     def size(self) -> int:
@@ -37,6 +40,10 @@ class Numbering(Protocol):
 
     def lengths(self) -> tuple[np.ndarray, np.ndarray]:
         """The characters and the bytes that each number stands for; 0 for the boundary."""
+        ...
+
+    def learn(self, symbols: list[str]) -> np.ndarray:
+        """The numbers here of what another numbering of this kind calls 0, 1, ..."""
         ...
 
 
@@ -131,6 +138,10 @@ class Characters:
         sizes = [len(symbol.encode("utf-8")) for symbol in self.symbols]
         return np.array([min(size, 1) for size in sizes]), np.array(sizes)
 
+    def learn(self, symbols: list[str]) -> np.ndarray:
+        """The numbers here of what another has as its `symbols`."""
+        return np.append(self.boundary, self.number(["".join(symbols)]))
+
     def _add(self, codes: np.ndarray) -> None:
         found, first = np.unique(codes, return_index=True)
         found = found[np.argsort(first)]
@@ -151,6 +162,8 @@ class Bytes:
 
     boundary = 256
 
+    symbols: tuple[str, ...] = ()  # none that are found in the text
+
     def __init__(self, *, boundary: bool) -> None:
         self.size = 256 + boundary
 
@@ -167,6 +180,10 @@ class Bytes:
         """One byte each; a character is counted at its first byte."""
         values = np.arange(self.size)
         return (values < self.boundary) & (values & 0xC0 != 0x80), values < self.boundary
+
+    def learn(self, symbols: list[str]) -> np.ndarray:
+        """Every numbering of bytes is the same."""
+        return np.arange(self.size)
 
 
 class WordNumbers:
@@ -201,9 +218,16 @@ class WordNumbers:
             np.array([len(word.encode("utf-8")) for word in symbols]),
         )
 
+    def learn(self, symbols: list[str]) -> np.ndarray:
+        """The numbers here of what another has as its `symbols`."""
+        numbers = map(self._numbers.__getitem__, symbols[1:])
+        return np.append(self.boundary, np.fromiter(numbers, np.int64, len(symbols) - 1))
+
 
 class Pairs:
     """Numbers byte pairs by a tokenizer that is there already: its ids are the numbers."""
+
+    symbols: tuple[str, ...] = ()
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
@@ -218,6 +242,10 @@ class Pairs:
         """The bytes of each token; a character is counted at its first byte."""
         chars = [sum(byte & 0xC0 != 0x80 for byte in piece) for piece in self._tokenizer.pieces]
         return np.array(chars), np.array([len(piece) for piece in self._tokenizer.pieces])
+
+    def learn(self, symbols: list[str]) -> np.ndarray:
+        """Every numbering by one tokenizer is the same."""
+        return np.arange(self.size)
 
 
 class _Numbers(dict[str, int]):

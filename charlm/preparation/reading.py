@@ -1,9 +1,8 @@
 """The sources as one stream of text, in pieces between which a record ends."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from charlm.config import PrepConfig
 from charlm.errors import DataError
@@ -15,26 +14,26 @@ from charlm.tokenizer import words
 
 
 class Reader:
-    """Reads the sources once, and keeps what is worth knowing about them.
+    """Reads the sources, or stretches of them, once, and keeps what is worth knowing about them.
 
-    `locating` lets `where` be asked.
+    `locating` lets `where` be asked, and `lines` takes the lines.
     """
 
     def __init__(
         self,
-        paths: Sequence[Path],
+        sources: Sequence[Source],
         config: PrepConfig,
-        advance: Callable[[int], None],
+        lines: Lines | None = None,
         *,
         locating: bool,
     ) -> None:
-        self._sources = [Source(path, advance) for path in paths]
+        self._sources = sources
         self._latin = config.level == "byte"
         self._records = Records(config.records)
         by_words = config.level in ("word", "bpe")
         cut = partial(words.last_cut, words=config.words) if by_words else None
         self.decoding = Decoding(config.level, config.normalize, cut)
-        self.lines = Lines()
+        self.lines = Lines() if lines is None else lines
         self._source = self._sources[0]
         self._locating = locating
         self._text = ""
@@ -45,6 +44,9 @@ class Reader:
         # Without records the sources are one text, as if `cat` had joined them.
         joined = self._records.kind == "none"
         for sources in [self._sources] if joined else [[source] for source in self._sources]:
+            # A stretch begins where a record does, but where a file is one.
+            whole = self._records.kind == "file"
+            self._records.begin(inside=whole and sources[0].begin > 0)
             for text in self.decoding.recut(self._decoded(sources)):
                 if self._locating:
                     lines = self._text.count("\n")
@@ -54,16 +56,11 @@ class Reader:
                     self._text = text
                 self.lines.add(text.encode("latin-1" if self._latin else "utf-8"))
                 yield self._records.cut(text)
-            yield self._records.end()
+            if sources[-1].last or not whole:
+                yield self._records.end()
         self.lines.close()
         if not any(source.size_bytes for source in self._sources):
-            raise DataError(f"{self.names} is empty.")
-
-    @property
-    def names(self) -> str:
-        """What the sources are called, for messages."""
-        first, *others = (source.name for source in self._sources)
-        return f"{first} with {len(others)} more" if others else first
+            raise DataError(f"{names(self._sources)} is empty.")
 
     def where(self, symbol: str) -> str:
         """Where a symbol of the pieces handed out last stands: source, line and column."""
@@ -75,51 +72,19 @@ class Reader:
     def _decoded(self, sources: list[Source]) -> Iterator[str]:
         for source in sources:
             self._source, self._text = source, ""
-            self._lines_before = self._chars_before = 0
+            self._lines_before, self._chars_before = source.lines, 0
             yield from self.decoding.decoded(source)
 
-    def sources(self) -> list[dict[str, Any]]:
-        """Name, size and hash of each source, as read (a gzip file's are those of its text)."""
-        return [
-            {"name": source.name, "bytes": source.size_bytes, "sha256": source.sha256}
-            for source in self._sources
-        ]
+
+def names(sources: Sequence[Source]) -> str:
+    """What the sources are called, for messages."""
+    first, *others = (source.name for source in sources)
+    return f"{first} with {len(others)} more" if others else first
 
 
-class TextSpool:
-    """Text kept in a temporary file, to be read again: pieces in, the same pieces out."""
-
-    _RECORD_END = b"\xff"  # no UTF-8 has this byte
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._sizes: list[int] = []
-
-    def __enter__(self) -> "TextSpool":
-        self._file: BinaryIO = self._path.open("w+b")
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._file.close()
-        self._path.unlink()
-
-    @property
-    def size_bytes(self) -> int:
-        """How much has been added."""
-        return sum(self._sizes)
-
-    def add(self, pieces: list[str]) -> None:
-        """Adds a chunk of text."""
-        data = self._RECORD_END.join([piece.encode("utf-8") for piece in pieces])
-        self._sizes.append(len(data))
-        self._file.write(data)
-
-    def pieces(self, every: int = 1) -> Iterator[list[str]]:
-        """The chunks, or every so many-th of them."""
-        begin = 0
-        for i, size in enumerate(self._sizes):
-            if i % every == 0:
-                self._file.seek(begin)
-                data = self._file.read(size).split(self._RECORD_END)
-                yield [piece.decode("utf-8") for piece in data]
-            begin += size
+def described(sources: Sequence[Source]) -> list[dict[str, Any]]:
+    """Name, size and hash of each source, as read (a gzip file's are those of its text)."""
+    return [
+        {"name": source.name, "bytes": source.size_bytes, "sha256": source.sha256}
+        for source in sources
+    ]

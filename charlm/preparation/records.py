@@ -25,6 +25,10 @@ class Records:
         self._inside = False  # whether the current record has text already
         self._held = ""  # what may be the beginning of a separator
 
+    def begin(self, *, inside: bool) -> None:
+        """A source begins, or goes on inside a record."""
+        self._inside = inside
+
     def cut(self, text: str) -> list[str]:
         """The next chunk in pieces, where a boundary stands between one piece and the next."""
         text = self._held + text

@@ -18,13 +18,19 @@ GZIP_MAGIC = b"\x1f\x8b"
 class Source:
     """One text to read; `Path("-")` is stdin. A gzip file is read as the text inside it.
 
-    `size_bytes` and `sha256` are those of the bytes handed out so far.
+    `size_bytes` and `sha256` are those of the bytes handed out so far. `begin` is where it begins
+    and `lines` how many lines are before, `last` whether it goes on to the end: a source does, a
+    Stretch need not. `plain` says, from the first chunk on, whether the bytes are those of a file.
     """
+
+    begin = lines = 0
+    last = True
 
     def __init__(self, path: Path, advance: Callable[[int], None]) -> None:
         self.path = path
         self.name = "stdin" if str(path) == "-" else str(path)
         self.size_bytes = 0
+        self.plain = False
         self._advance = advance
         self._hash = hashlib.sha256()
 
@@ -57,4 +63,40 @@ class Source:
                 with gzip.GzipFile(fileobj=file) as inner:
                     yield inner
             else:
+                self.plain = not stdin and self.path.is_file()
                 yield file
+
+
+class Stretch(Source):
+    """The `size` bytes of a source from `begin` on, which stand in a file from `at` on.
+
+    `name` is that of the source.
+    """
+
+    def __init__(
+        self, path: str, name: str, *, at: int, begin: int, size: int, lines: int, last: bool
+    ) -> None:
+        super().__init__(Path(path), lambda size_bytes: None)
+        self.name = name
+        self.begin, self.lines, self.last = begin, lines, last
+        self.size_bytes = begin
+        self._at, self._size = at, size
+
+    def chunks(self) -> Iterator[bytes]:
+        """The bytes, cut where those of the whole source are.
+
+        But a chunk that is begun comes with the next one. Raises DataError where some are missing.
+        """
+        end = self.begin + self._size
+        if not self._size:
+            return
+        with self.path.open("rb") as file:
+            file.seek(self._at)
+            wanted = CHUNK + -self.begin % CHUNK
+            while self.size_bytes < end:
+                chunk = file.read(min(wanted, end - self.size_bytes))
+                if not chunk:
+                    raise DataError(f"{self.name} was changed while it was read.")
+                self.size_bytes += len(chunk)
+                yield chunk
+                wanted = CHUNK

@@ -1,6 +1,8 @@
 """The splits: where the text is cut, and the files of ids."""
 
 import hashlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +11,9 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from charlm.config import PrepConfig
-from charlm.preparation.numbering import Numbering
+from charlm.preparation.pieces import Pieces
 from charlm.preparation.records import BOUNDARY_CHARS
-from charlm.preparation.spool import Spool, id_type
+from charlm.preparation.spool import id_type
 
 SPLITS = ("train", "val", "test")
 
@@ -33,25 +35,28 @@ class SplitSize:
 
 @dataclass(frozen=True)
 class Numbered:
-    """A text as numbers, and what each number is: its id, its characters and its bytes."""
+    """A text as numbers, and what each number is: its id, its characters and its bytes.
 
-    spool: Spool
+    `chunks` gives the numbers, a chunk at a time; `boundary` ends a record, where there are any.
+    """
+
+    chunks: Callable[[], Iterator[np.ndarray]]
     counts: np.ndarray
     ids: np.ndarray
     chars: np.ndarray
     bytes: np.ndarray
-    boundary: int | None  # the number that ends a record, where there are records
+    boundary: int | None
 
     @classmethod
-    def of(
-        cls, spool: Spool, counts: np.ndarray, ids: np.ndarray, numbers: Numbering, records: str
-    ) -> "Numbered":
-        """The text in `spool`, whose numbers `numbers` has given."""
-        chars, sizes = (np.asarray(lengths, dtype=np.int64) for lengths in numbers.lengths())
-        if records == "none":
-            return cls(spool, counts, ids, chars, sizes, None)
-        chars[numbers.boundary] = sizes[numbers.boundary] = BOUNDARY_CHARS[records]
-        return cls(spool, counts, ids, chars, sizes, numbers.boundary)
+    def of(cls, text: Pieces, ids: np.ndarray, records: str) -> "Numbered":
+        """The text, of whose numbers these are the ids."""
+        lengths = text.numbers.lengths()
+        chars, sizes = (np.asarray(length, dtype=np.int64) for length in lengths)
+        boundary = None
+        if records != "none":
+            boundary = text.numbers.boundary
+            chars[boundary] = sizes[boundary] = BOUNDARY_CHARS[records]
+        return cls(text.chunks, text.counts, ids, chars, sizes, boundary)
 
     def size(self, counts: np.ndarray) -> SplitSize:
         """How much text there is where each number appears this often."""
@@ -74,27 +79,30 @@ def write_splits(
     digest = hashlib.sha256()
     cutter = _Cutter(text, edges)
     counts = np.zeros((len(SPLITS), len(text.counts)), dtype=np.int64)
-    # Where an id is as wide as a number, each takes the other's place and train.bin is the spool.
-    in_place = text.spool.types == [kind]
     paths = [out / f"{split}.bin" for split in SPLITS]
     with ExitStack() as stack:
-        train_file = text.spool.path.open("r+b") if in_place else paths[0].open("wb")
-        files: list[BinaryIO] = [train_file, *(path.open("wb") for path in paths[1:])]
-        for file in files:
-            stack.enter_context(file)
-        for chunk in text.spool.chunks():
+        files = [stack.enter_context(path.open("wb")) for path in paths]
+        second = stack.enter_context(ThreadPoolExecutor(1))
+        storing: Future[None] | None = None
+        for chunk in text.chunks():
             for split, numbers in cutter.cut(chunk):
                 written = ids[numbers]
-                digest.update(written)
-                files[split].write(written)
                 if split:
                     counts[split] += np.bincount(numbers, minlength=len(text.counts))
-        train_file.truncate()
-    if in_place:
-        text.spool.path.rename(paths[0])
+                # While this one looks up the next ids, the other thread hashes and writes these.
+                if storing is not None:
+                    storing.result()
+                storing = second.submit(_store, written, digest, files[split])
+        if storing is not None:
+            storing.result()
     counts[0] = text.counts - counts.sum(axis=0)
     sizes = {split: text.size(row) for split, row in zip(SPLITS, counts, strict=True)}
     return sizes, splits_hash(digest, sizes)
+
+
+def _store(ids: np.ndarray, digest: Any, file: BinaryIO) -> None:
+    digest.update(ids.data)
+    file.write(ids.data)
 
 
 def splits_hash(digest: Any, sizes: dict[str, SplitSize]) -> str:

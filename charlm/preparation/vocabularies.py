@@ -8,8 +8,9 @@ import numpy as np
 from charlm.config import PrepConfig
 from charlm.errors import ConfigError
 from charlm.preparation.numbering import Characters, Numbering, WordNumbers
-from charlm.preparation.reading import TextSpool
+from charlm.preparation.spool import StoredText
 from charlm.tokenizer import Tokenizer, forms
+from charlm.tokenizer.room import check_room
 
 WORDS_UNLESS_TOLD = 20_000
 PAIRS_UNLESS_TOLD = 1024
@@ -44,7 +45,7 @@ def fitting(
             tokenizer = tokenizer.grown(make(numbers.symbols, counts, config).tokenizer.pieces)
         return by_symbol(tokenizer, numbers.symbols)
     if tokenizer is None:
-        tokenizer = Tokenizer.from_json(forms.byte_form(boundary=config.records != "none"))
+        tokenizer = _made(forms.byte_form(boundary=config.records != "none"))
     return Vocabulary(tokenizer, np.arange(tokenizer.vocabulary))
 
 
@@ -59,7 +60,7 @@ def of_characters(symbols: list[str], counts: np.ndarray, config: PrepConfig) ->
         chosen = chosen[: room - 1]
     _check_room(len(chosen), config)
     stored = forms.char_form(chosen, boundary=boundary, unknown=cut, normalize=config.normalize)
-    return by_symbol(Tokenizer.from_json(stored), symbols)
+    return by_symbol(_made(stored), symbols)
 
 
 def of_words(symbols: list[str], counts: np.ndarray, config: PrepConfig) -> Vocabulary:
@@ -79,7 +80,7 @@ def of_words(symbols: list[str], counts: np.ndarray, config: PrepConfig) -> Voca
     stored = forms.word_form(
         chosen, boundary=boundary, normalize=config.normalize, words=config.words
     )
-    return by_symbol(Tokenizer.from_json(stored), symbols)
+    return by_symbol(_made(stored), symbols)
 
 
 def by_symbol(tokenizer: Tokenizer, symbols: list[str]) -> Vocabulary:
@@ -92,20 +93,20 @@ def by_symbol(tokenizer: Tokenizer, symbols: list[str]) -> Vocabulary:
     return Vocabulary(tokenizer, np.array(table))
 
 
-def of_pairs(text: TextSpool, config: PrepConfig, say: Callable[[str], None]) -> Tokenizer:
+def of_pairs(text: StoredText, config: PrepConfig, say: Callable[[str], None]) -> Tokenizer:
     """The tokenizer of byte pairs learned from a text, or from parts all over a long one."""
     every = max(1, -(-text.size_bytes // LEARNED_AT_MOST))
     size = config.vocab_size or PAIRS_UNLESS_TOLD
     part = f"one part in {every:,}" if every > 1 else "all"
     say(f"bpe: learning {size:,} tokens from {part} of {text.size_bytes / 1e6:,.1f} MB of text")
     stored = forms.pair_form(
-        ("\n".join(pieces) for pieces in text.pieces(every)),
+        ("\n".join(pieces) for pieces in text.chunks(every)),
         size=size,
         min_count=config.min_count,
         boundary=config.records != "none",
         normalize=config.normalize,
     )
-    return Tokenizer.from_json(stored)
+    return _made(stored)
 
 
 def _most_frequent(
@@ -130,3 +131,8 @@ def _check_room(chosen: int, config: PrepConfig) -> None:
             if config.vocab_size is not None
             else f"--min-count {config.min_count} leaves no symbol in the vocabulary."
         )
+
+
+def _made(stored: str) -> Tokenizer:
+    check_room(stored)
+    return Tokenizer.from_json(stored)

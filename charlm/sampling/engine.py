@@ -46,7 +46,7 @@ class NumpyEngine:
 
     The step of one row is recorded when it is first made, and replayed from then on. Unless the
     weights are `fixed` it steps with what they are at the time. Where it is `exact`, one thread
-    does it all, since two may add up a product in another order.
+    does it all, since two may add up a product in another order. `threads` is how many may do it.
     """
 
     def __init__(
@@ -62,11 +62,12 @@ class NumpyEngine:
         self.vocabulary = network.vocabulary
         # For the whole process; unless exact only numpy's BLAS, as torch has one of its own.
         pools = threadpoolctl.ThreadpoolController()
+        small = max(weight.nbytes for weight in weights.values()) < THREADED_BYTES
+        self.threads = 1 if exact or small else os.cpu_count() or 1
         if exact:
             pools.limit(limits=1, user_api="blas")
         else:
-            small = max(weight.nbytes for weight in weights.values()) < THREADED_BYTES
-            pools.select(internal_api="openblas").limit(limits=1 if small else os.cpu_count())
+            pools.select(internal_api="openblas").limit(limits=self.threads)
         self._flat = weights
         self._fixed = fixed
         self._w = network.arrange(weights)

@@ -20,8 +20,9 @@ from itertools import chain, islice
 import numpy as np
 
 from charlm.network import Bidirectional
+from charlm.sampling.draws import choose, nats_of
 from charlm.sampling.engine import take_rows
-from charlm.sampling.generate import BATCH, choose, nats_of
+from charlm.sampling.generate import BATCH
 from charlm.sampling.processors import History, Processor, ban
 from charlm.sampling.sides import Reading, Side
 

@@ -1,16 +1,17 @@
 """The sampling loop: ids in, ids out. Knows neither text nor tokenizer.
 
 Rows are read and drawn side by side, and as one ends the next takes its place. Row k draws from a
-generator of its own, made from (seed, k), and what it draws depends on (seed, k) and its prompt
-alone, not on the rows beside it: see steady.py.
+generator of its own, made from (seed, k), and what it draws depends on (seed, k), on its prompt and
+on how it is drawn alone, not on the rows beside it: see steady.py.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from charlm.sampling.draws import choose, margins_of, nats_of
 from charlm.sampling.engine import Engine, State, take_rows
 from charlm.sampling.processors import History, Processor
 from charlm.sampling.steady import ROUNDING, Steady, is_near
@@ -20,10 +21,16 @@ BATCH = 64  # rows side by side
 
 @dataclass(frozen=True)
 class Place:
-    """Where a text is: the logits (1, V) of what comes next, and the state of one row."""
+    """Where a text is: the logits (1, V) of what comes next, and the state of one row.
+
+    Where it was read beside others rounding is in both; then reading `since` from the state `exact`
+    leads to the same place without it.
+    """
 
     logits: np.ndarray
     state: State
+    exact: State | None = None
+    since: Sequence[int] = ()
 
 
 @dataclass
@@ -60,6 +67,11 @@ class Drawing:
     greedy: bool = False
     ends: Ends | None = None
     costs: bool = False
+
+    @property
+    def kind(self) -> tuple[int, bool]:
+        """What is the same for drawings whose rows can be drawn at once."""
+        return id(self.processors), self.greedy
 
     def bend(self, logits: np.ndarray, histories: Sequence[History]) -> np.ndarray:
         """The logits (B, V) that are drawn from."""
@@ -101,86 +113,125 @@ def generating(
 ) -> Iterator[None]:
     """What `generate` does, with a pause after every step of all rows."""
     waiting = iter(rows)
-    batch = _Batch(engine, drawing)
+    batch = Batch(engine)
     while True:
         while len(batch.rows) < BATCH and (row := next(waiting, None)) is not None:
-            batch.add(row)
+            batch.add(row, drawing)
         if not batch.rows:
             return
-        batch.advance(listen, ended)
+        ids, drawn = batch.next_ids()
+        over = []
+        for i in drawn:
+            row = batch.rows[i]
+            if ids[i] < 0 or not listen(row, ids[i], batch.logits[i]):
+                over.append(i)
+                ended(row)
+        batch.go_on(ids, over)
         yield
 
 
 class _Alive:
-    """A row in a batch: its generator, and the ids that it has yet to read."""
+    """How a row in a batch is drawn, its generator, and the ids that it has yet to read."""
 
-    def __init__(self, row: Row, start: int, seed: int) -> None:
-        self.row = row
-        self.random = np.random.default_rng([seed, row.k])
+    def __init__(self, row: Row, drawing: Drawing, start: int) -> None:
+        self.drawing = drawing
+        bits = np.random.PCG64([drawing.seed, row.k])
+        # A row that was put off has taken these numbers already.
+        bits.advance(len(row.history.ids) * (1 if drawing.ends is None else 2))
+        self.random = np.random.Generator(bits)
         self.todo = deque(row.prompt if row.place is not None else [start, *row.prompt])
 
 
-class _Batch:
-    """The rows that are drawn side by side, their logits and their state."""
+class Batch:
+    """Rows that are read and drawn side by side; they come and go between two steps.
 
-    def __init__(self, engine: Engine, drawing: Drawing) -> None:
+    A step is `next_ids`, which says what each of `rows` reads next, and then `go_on`. `logits`
+    (B, V) are of what each is to read, and mean nothing while a row has read nothing.
+
+    A row whose draw rounding might decide is read again at once, unless that takes more than
+    `patience` steps, for which all would have to wait. Then it is in `put_off` and draws nothing:
+    it is to leave, and to come back when its place is exact.
+    """
+
+    def __init__(self, engine: Engine, patience: int | None = None) -> None:
+        self.rows: list[Row] = []
+        self.put_off: list[int] = []
+        self.logits = np.empty((0, engine.vocabulary), dtype=np.float32)
         self._engine = engine
-        self._drawing = drawing
+        self._patience = patience
+        self._alive: list[_Alive] = []
         self._steady = Steady(engine)
-        self.rows: list[_Alive] = []
-        self._logits = np.empty((0, engine.vocabulary), dtype=np.float32)
         self._state: State | None = None
 
-    def add(self, row: Row) -> None:
+    def add(self, row: Row, drawing: Drawing) -> None:
         """Takes a row in."""
-        # Before anything was read the logits are never looked at.
         nothing = np.zeros((1, self._engine.vocabulary), dtype=np.float32)
         place = row.place or Place(nothing, self._engine.initial_state(1))
-        self.rows.append(_Alive(row, self._engine.start, self._drawing.seed))
-        self._steady.add(place.state)
-        self._logits = np.concatenate((self._logits, place.logits))
+        self.rows.append(row)
+        self._alive.append(_Alive(row, drawing, self._engine.start))
+        self._steady.add(place.exact or place.state, place.since)
+        self.logits = np.concatenate((self.logits, place.logits))
         states = [place.state] if self._state is None else [self._state, place.state]
         self._state = self._engine.join(states)
 
-    def advance(self, listen: Listen, ended: Callable[[Row], None]) -> None:
-        """Every row reads one more id of its prompt, or draws one."""
+    def has_read(self, i: int) -> bool:
+        """Whether row i has read its prompt."""
+        return not self._alive[i].todo
+
+    def place(self, i: int) -> Place:
+        """Where row i is."""
+        exact, since = self._steady.base(i)
+        return Place(self.logits[i : i + 1].copy(), take_rows(self._state, [i]), exact, since)
+
+    def next_ids(self) -> tuple[list[int], list[int]]:
+        """What each row reads next, and which rows have drawn it; -1 for a row that ends here."""
+        self.put_off = []
         # Lists, as of one row or a few they are faster than arrays.
-        ids = [alive.todo.popleft() if alive.todo else None for alive in self.rows]
-        drawn = [i for i, id in enumerate(ids) if id is None]
-        over = set()
-        if drawn:
-            found = self._draw(drawn)
-            if self._drawing.costs:
-                self._count(drawn, found)
-            for i, id in zip(drawn, found, strict=True):
+        drawn = [i for i, alive in enumerate(self._alive) if not alive.todo]
+        ids = [alive.todo.popleft() if alive.todo else -1 for alive in self._alive]
+        alike: dict[tuple[int, bool], list[int]] = {}
+        for i in drawn:
+            alike.setdefault(self._alive[i].drawing.kind, []).append(i)
+        for some in alike.values():
+            for i, id in zip(some, self._draw(some), strict=True):
                 ids[i] = id
-                row = self.rows[i].row
                 if id >= 0:
-                    row.history.ids.append(id)
-                if id < 0 or not listen(row, id, self._logits[i]):
-                    over.add(i)
-                    ended(row)
+                    self.rows[i].history.ids.append(id)
+        return ids, [i for i in drawn if i not in self.put_off] if self.put_off else drawn
+
+    def go_on(self, ids: list[int], over: Collection[int] = ()) -> None:
+        """All rows but those that are `over`, which leave, read their ids."""
         if over:
-            going = [i for i in range(len(ids)) if i not in over]
-            ids = [ids[i] for i in going]
-            self._keep(np.array(going, dtype=np.int64))
+            gone = set(over)
+            ids = [id for i, id in enumerate(ids) if i not in gone]
+            self.remove(gone)
         if self.rows:
-            self._logits, self._state = self._engine.step(np.array(ids), self._state)
+            self.logits, self._state = self._engine.step(np.array(ids), self._state)
             self._steady.stepped(ids, self._state)
+
+    def remove(self, gone: Collection[int]) -> None:
+        """Those rows leave."""
+        going = [i for i in range(len(self.rows)) if i not in gone]
+        self.rows = [self.rows[i] for i in going]
+        self._alive = [self._alive[i] for i in going]
+        self._steady.keep(going)
+        self.logits = self.logits[going]
+        self._state = take_rows(self._state, going) if going else None
 
     def _count(self, drawn: list[int], ids: list[int]) -> None:
         """Adds to each of the rows `drawn` what its id costs; -1 is none."""
-        costs = nats_of(self._logits[drawn], np.array(ids))
+        costs = nats_of(self.logits[drawn], np.array(ids))
         for i, id, nats in zip(drawn, ids, costs.tolist(), strict=True):
             if id >= 0:
-                self.rows[i].row.nats += nats
+                self.rows[i].nats += nats
 
     def _draw(self, drawn: list[int]) -> list[int]:
-        """The next id of each of the rows `drawn`, -1 for a row that ends here."""
-        drawing, alive = self._drawing, [self.rows[i] for i in drawn]
+        """The next id of each of the rows `drawn`, all of one kind; -1 for a row that ends here."""
+        alive = [self._alive[i] for i in drawn]
+        drawing = alive[0].drawing
         uniforms = np.array([one.random.random() for one in alive])
-        logits = self._logits if len(drawn) == len(self.rows) else self._logits[drawn]
-        histories = [one.row.history for one in alive]
+        logits = self.logits if len(drawn) == len(self.rows) else self.logits[drawn]
+        histories = [self.rows[i].history for i in drawn]
         bent = drawing.bend(logits, histories)
         ids = choose(bent, uniforms, drawing.greedy)
         again = [i for i in drawn if not self._steady.is_exact(i)]
@@ -189,79 +240,35 @@ class _Batch:
             near = is_near(drawing.bend, logits, histories, bent, margins)
             for at in np.flatnonzero(near).tolist():
                 i = drawn[at]
+                if self._patience is not None and self._steady.behind(i) > self._patience:
+                    self.put_off.append(i)
+                    ids[at] = -1
+                    continue
                 if self._steady.is_exact(i):
                     continue
-                self._logits[i : i + 1], state = self._steady.read_again(i)
-                self._put(i, state)
-                bent = drawing.bend(self._logits[i : i + 1], [histories[at]])
+                self._read_again(i)
+                bent = drawing.bend(self.logits[i : i + 1], [histories[at]])
                 ids[at] = choose(bent, uniforms[at : at + 1], drawing.greedy)[0]
-        if drawing.ends is not None:
-            for at, (i, one) in enumerate(zip(drawn, alive, strict=True)):
-                if self._ends(i, one):
-                    ids[at] = -1
-        return ids.tolist()
+        for at, (i, one) in enumerate(zip(drawn, alive, strict=True)):
+            if one.drawing.ends is not None and self._ends(i, one.drawing.ends):
+                ids[at] = -1
+        found: list[int] = ids.tolist()
+        if drawing.costs:
+            self._count(drawn, found)
+        return found
 
-    def _ends(self, i: int, alive: _Alive) -> bool:
+    def _ends(self, i: int, ends: Ends) -> bool:
         """Whether row i ends before its next draw."""
-        u, ends = alive.random.random(), self._drawing.ends
+        u = self._alive[i].random.random()
         if not self._steady.is_exact(i):
-            off = ROUNDING * float(np.ptp(self._logits[i]))
-            if len({ends(alive.row, self._logits[i], u + d) for d in (-off, off)}) > 1:
-                self._logits[i : i + 1], state = self._steady.read_again(i)
-                self._put(i, state)
-        return ends(alive.row, self._logits[i], u)
+            off = ROUNDING * float(np.ptp(self.logits[i]))
+            if len({ends(self.rows[i], self.logits[i], u + d) for d in (-off, off)}) > 1:
+                self._read_again(i)
+        return ends(self.rows[i], self.logits[i], u)
 
-    def _put(self, i: int, state: State) -> None:
+    def _read_again(self, i: int) -> None:
+        """Row i is exact from here on."""
+        self.logits[i : i + 1], state = self._steady.read_again(i)
         rows = list(range(len(self.rows)))
         rows[i] = len(rows)
         self._state = take_rows(self._engine.join([self._state, state]), rows)
-
-    def _keep(self, rows: np.ndarray) -> None:
-        self.rows = [self.rows[i] for i in rows]
-        self._steady.keep(rows)
-        self._logits = self._logits[rows]
-        self._state = take_rows(self._state, rows) if len(rows) else None
-
-
-def choose(logits: np.ndarray, uniforms: np.ndarray, greedy: bool = False) -> np.ndarray:
-    """One id (B,) for each row of logits (B, V).
-
-    It is drawn with a number from [0, 1) for each row; or, greedily, it is the likeliest.
-    """
-    if greedy:
-        return logits.argmax(axis=-1)
-    cumulative = np.exp(logits - logits.max(axis=-1, keepdims=True), dtype=np.float64)
-    cumulative = cumulative.cumsum(axis=-1)
-    return (cumulative <= _targets(cumulative, uniforms)).sum(axis=-1)
-
-
-def margins_of(logits: np.ndarray, uniforms: np.ndarray, greedy: bool = False) -> np.ndarray:
-    """By how much (B,) it is the id that `choose` returns and no other.
-
-    The margin is the probability between the draw and another id; greedily, a quarter of the share
-    by which the likeliest is ahead. So no draw changes where no logit moves by two margins or more.
-    """
-    p = np.exp(logits - logits.max(axis=-1, keepdims=True), dtype=np.float64)
-    if greedy:
-        p[np.arange(len(p)), logits.argmax(axis=-1)] = 0
-        return (1 - p.max(axis=-1)) / 4
-    cumulative = p.cumsum(axis=-1)
-    totals = cumulative[:, -1]
-    edges = np.abs(cumulative - _targets(cumulative, uniforms))
-    # What lies past the last id can't be drawn, so that edge is none.
-    edges[cumulative >= totals[:, None]] = np.inf
-    return edges.min(axis=-1) / totals
-
-
-def _targets(cumulative: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
-    """Where (B, 1) in the cumulative probabilities (B, V), which end anywhere, the draws fall."""
-    totals = cumulative[:, -1]
-    # The first id whose cumulative probability is above the target is never one of probability 0,
-    # as long as rounding does not lift the target to the total.
-    return np.minimum(uniforms * totals, np.nextafter(totals, 0))[:, None]
-
-
-def nats_of(logits: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """The negative log-likelihood (B,) of ids (B,) by logits (B, V), float64."""
-    shifted = np.subtract(logits, logits.max(axis=-1, keepdims=True), dtype=np.float64)
-    return np.log(np.exp(shifted).sum(axis=-1)) - shifted[np.arange(len(ids)), ids]

@@ -73,8 +73,11 @@ def manner_of(
     (`until_record`; without records its line, as always if `by_line`), or where the whole of it
     matches the expression `match`; after config.length characters in any case, unless that is None
     and it is `endless`. Characters or words in `ban`, and if `allow` has any those not in it, are
-    never drawn. A seed that was not given is chosen. `costs` is the Manner's.
+    never drawn. A seed that was not given is chosen. `costs` is the Manner's. Raises ConfigError
+    for an empty text among them.
     """
+    if not all((*stops, *ban, *allow)):
+        raise ConfigError("stops, ban and allow need some text.")
     by_line = by_line or (until_record and model.records == "none")
     length = config.length
     if length is None and not endless:

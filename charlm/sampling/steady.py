@@ -33,7 +33,7 @@ def is_near(
 ) -> np.ndarray:
     """Whether rounding might decide the draw of a row (B,).
 
-    `bent` is `bend(logits, histories)`, and `margins` (B,) are those of `generate.margins_of`.
+    `bent` is `bend(logits, histories)`, and `margins` (B,) are those of `draws.margins_of`.
     """
     moved = (ROUNDING * np.ptp(logits, axis=-1, keepdims=True)).astype(logits.dtype)
     if bent is logits:
@@ -62,14 +62,22 @@ class Steady:
         self._states: list[State] = []
         self._since: list[list[int]] = []
 
-    def add(self, state: State) -> None:
-        """Takes in a row, whose state is exact."""
+    def add(self, state: State, since: Sequence[int] = ()) -> None:
+        """Takes in a row, whose `state` is exact, and which has read `since` after it."""
         self._states.append(state)
-        self._since.append([])
+        self._since.append(list(since))
+
+    def base(self, row: int) -> tuple[State, list[int]]:
+        """The last state in which the row was exact, and what it has read since."""
+        return self._states[row], list(self._since[row])
 
     def is_exact(self, row: int) -> bool:
         """Whether the row is as it would be alone."""
         return not self._since[row]
+
+    def behind(self, row: int) -> int:
+        """How many ids would have to be read again to have the row as it would be alone."""
+        return len(self._since[row])
 
     def stepped(self, ids: Sequence[int], state: State) -> None:
         """All rows have read one of `ids` each, and the batch is in `state`."""
@@ -87,7 +95,7 @@ class Steady:
         self._states[row], self._since[row] = state, []
         return logits, state
 
-    def keep(self, rows: np.ndarray) -> None:
+    def keep(self, rows: Sequence[int]) -> None:
         """Only these rows go on."""
         self._states = [self._states[row] for row in rows]
         self._since = [self._since[row] for row in rows]

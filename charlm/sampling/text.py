@@ -73,6 +73,7 @@ class Sample:
         self._room = manner.length
         self._stops = manner.stops
         self._lines = manner.lines
+        self._simple = manner.length is None and manner.lines is None and not manner.stops
         self._emit = emit
         self._held = ""
 
@@ -95,6 +96,10 @@ class Sample:
 
     def _take(self, text: str) -> None:
         self.chars += len(text)
+        if self._simple:  # nothing else ends it, so all of it is certain
+            if text:
+                self._emit(text)
+            return
         if self._room is not None:
             text = text[: self._room]
             self._room -= len(text)

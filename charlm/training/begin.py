@@ -17,9 +17,11 @@ from charlm.corpus import Corpus
 from charlm.errors import ConfigError, DataError
 from charlm.network import Network, build
 from charlm.network.bidirectional import DISTANCES
+from charlm.network.stack import settled
+from charlm.tokenizer.room import check_room
 from charlm.training import checkpoint, choosing, optimizers
-from charlm.training.device import choose_device, place
-from charlm.training.directory import OWN_CORPUS, clear
+from charlm.training.device import choose_device, default_precision, place
+from charlm.training.directory import clear, corpus_of
 from charlm.training.fine_tuning import LR_SHARE, Origin
 from charlm.training.initialise import initial_weights
 from charlm.training.keeping import LOG_NAME
@@ -56,6 +58,7 @@ def begin(
     on with what it has saved.
     """
     corpus.verify()
+    check_room(corpus.tokenizer.to_json())
     device = choose_device(config, listener, ranks)
     network_config, config = decided(
         corpus, network_config, config, device, listener, started, ranks, tuned=origin is not None
@@ -120,9 +123,7 @@ def resume(
     if again := ranks.job is not None and last.run.get("job") == ranks.job:
         changes = {}
     if corpus_path is None:
-        # A run that was moved takes its own corpus along, which several seeds have beside them.
-        places = (last.corpus_path, out / OWN_CORPUS, out.resolve().parent / OWN_CORPUS)
-        corpus_path = next((place for place in places if place.exists()), None)
+        corpus_path = corpus_of(out, last.corpus_path)
         if corpus_path is None:
             raise DataError(
                 f"{last.corpus_path}, the corpus of {out}, is not there any more."
@@ -212,6 +213,8 @@ def decided(
     (`choosing`). `tuned` is for a run that goes on from another model.
     """
     config = with_seed(config, listener)
+    if config.precision is None:
+        config = replace(config, precision=default_precision(device))
     if config.budget is config.steps is config.epochs is None:
         config = replace(config, budget=DEFAULT_BUDGET_S)
     tokens = corpus.size("train").tokens
@@ -253,8 +256,8 @@ def with_seed(config: TrainingConfig, listener: Listener) -> TrainingConfig:
 def default_lr(config: NetworkConfig, optimizer: str, updates: float | None = None) -> float:
     """The peak learning rate of an optimiser for a network of these cells and so many updates."""
     share = min(cell.habits.lr_share for cell in cells_named(config.cell))
-    # Muon's updates have one size, whatever the gradient's.
-    share = 1.0 if optimizer == "muon" else share
+    if optimizer == "muon":  # its updates have one size, whatever the gradient's
+        share = optimizers.width_share(settled(config).width)
     return share * optimizers.rate(optimizer, updates)
 
 

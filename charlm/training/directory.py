@@ -51,6 +51,16 @@ def corpus_for(
     return prepare([path], own, config, tokenizer=model.tokenizer, grow=True, force=True, say=say)
 
 
+def corpus_of(out: Path, last: Path) -> Path | None:
+    """Where the corpus of the run in `out` lies, None where it is nowhere to be found.
+
+    `last` is where it lay when it was trained on.
+    """
+    # A run that was moved takes its own corpus along, which several seeds have beside them.
+    places = (last, out / OWN_CORPUS, out.resolve().parent / OWN_CORPUS)
+    return next((place for place in places if place.exists()), None)
+
+
 @contextmanager
 def held(out: Path) -> Iterator[None]:
     """Keeps other processes from training in `out`; a new directory that stays empty is removed.

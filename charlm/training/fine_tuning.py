@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from charlm.corpus import Corpus, translate
-from charlm.errors import DataError
+from charlm.errors import ConfigError, DataError
 from charlm.model_file import Model
 from charlm.network import Network
 from charlm.tokenizer import Tokenizer
@@ -46,6 +46,11 @@ class Origin:
         weights = {name: torch.tensor(array) for name, array in self.model.weights.items()}
         V = self.model.network.vocabulary
         added = network.vocabulary - V
+        if added and network.config.adaptive:
+            raise ConfigError(
+                f"{self.path} has an adaptive head, which takes no new symbols: prepare the text"
+                " with the model's tokenizer, so that they are unknown."
+            )
         if added:
             for name in weights.keys() & set(BY_SYMBOL):
                 old = weights[name]

@@ -19,6 +19,9 @@ RATES = {"adamw": 8e-3, "adam": 8e-3, "muon": 8e-3, "rmsprop": 2e-3, "sgd": 2.0}
 # 1.82 with 8e-3, 1.69 with 15e-3 and 1.78 with 25e-3.
 ENOUGH_UPDATES = {"adamw": 2000, "adam": 2000, "muon": 4000}
 MOST = 3.0
+# The norm of Muon's update grows as the root of the width: an rnn of 784 exploded at twice the rate
+# at which it learned well.
+MUON_WIDTH = 256
 # What Muon's three times three products cost, beside the six of a token with the same weights.
 MUON_TOKENS_PER_WIDTH = 2.4
 
@@ -29,6 +32,11 @@ def rate(optimizer: str, updates: float | None = None) -> float:
     if not updates or enough is None:
         return RATES[optimizer]
     return RATES[optimizer] * min(max((enough / updates) ** 0.5, 1.0), MOST)
+
+
+def width_share(width: int) -> float:
+    """The share of Muon's usual rate for a network of that width."""
+    return min(1.0, (MUON_WIDTH / width) ** 0.5)
 
 
 def training_share(optimizer: str, width: int, update_tokens: int) -> float:

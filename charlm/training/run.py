@@ -16,7 +16,7 @@ from charlm.network import Network
 from charlm.training import checkpoint, recovery
 from charlm.training.interrupts import Interrupts
 from charlm.training.keeping import Keeper
-from charlm.training.peek import peek
+from charlm.training.peek import KEPT, peek
 from charlm.training.plan import BudgetPlan, Plan, StepPlan
 from charlm.training.recovery import DivergedError, MemoryLackError
 from charlm.training.standing import Listener, Outcome, Standing
@@ -120,12 +120,14 @@ class Run:
             self._keeper.save_model(standing, self._elapsed(), None)
             return
         began = time.monotonic()
-        score, nats_per_char = None, 0.0
+        score, nats_per_char, sample = None, 0.0, ""
         if self.ranks.is_first:
             weights = trainer.average.weights
             with recovery.memory_needed(TrainingError, "A validation takes a lower --width."):
                 score = validate(self.network, weights, self.corpus, share=standing.val_share)
             nats_per_char = score.nats_per_char
+            if math.isfinite(nats_per_char):
+                sample = peek(self.network, self._keeper.weights(), self.corpus, self.config)
         nats_per_char, took_s = self.ranks.from_first(nats_per_char, time.monotonic() - began)
         if isinstance(self.plan, BudgetPlan):
             self.plan.validation_s = took_s
@@ -152,11 +154,11 @@ class Run:
             "val_unknown": score.unknown,
             "best": better,
             "elapsed_s": self._elapsed(),
+            "sample": sample[:KEPT],
         }
         self._keeper.log(entry, standing)
         if self.config.peek:
-            weights = self._keeper.weights()
-            self.listener.say(peek(self.network, weights, self.corpus, self.config))
+            self.listener.say(sample[: self.config.peek])
 
     def save(self) -> None:
         """Writes `last.safetensors`, unless the weights have gone bad since the last report."""

@@ -12,9 +12,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from charlm import ops
 from charlm.cells.cell import Cell
 from charlm.config import TrainingConfig
 from charlm.network import Bidirectional, Network
+from charlm.network.adaptive_head import AdaptiveHead
 from charlm.network.bidirectional import After
 from charlm.sampling.engine import take_rows
 from charlm.training import both_sides, optimizers, schedules
@@ -86,7 +88,8 @@ class Trainer:
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = group["peak_lr"] * share * scale * self.lr_share
-            optimizer.step()
+            with self._autocast:  # for the products in an update
+                optimizer.step()
             optimizer.zero_grad()
         self.steps += 1
         self.average.updated(self.steps)
@@ -227,8 +230,12 @@ class Trainer:
     ) -> tuple[Tensor, Tensor | float, State]:
         counted = targets != IGNORED
         hooks = Regularised(self.config, self.generator, counted, rows, self._scan_of)
-        scan = self.network.scan if after is None else partial(self.network.scan, after=after)
         w = hooks.arrange(self.network, self.weights)
+        if isinstance(self.network.head, AdaptiveHead):
+            x, state = self.network.outputs(torch, w, inputs, state, hooks)
+            nats = self.network.head.nats(torch, w["head"], x[counted], targets[counted])
+            return nats.sum() / max(len(nats), 1), hooks.penalty, state
+        scan = self.network.scan if after is None else partial(self.network.scan, after=after)
         logits, state = scan(torch, w, inputs, state, hooks)
         loss = functional.cross_entropy(
             logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED
@@ -239,8 +246,8 @@ class Trainer:
         scan = cell.scan
         # Some CPUs have products in bfloat16 but no fused recurrence.
         lacking = self.device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
-        if self.config.precision == "bfloat16" and (cell.precise or (cell.fused and lacking)):
-            scan = partial(_in_own_precision, scan)
+        if self.config.precision == "bfloat16" and cell.fused and lacking:
+            scan = partial(ops.in_full, torch, scan)
         return torch.compiler.disable(scan) if cell.fused and self.config.compile else scan
 
     def _after(self, batch: Batch) -> After | None:
@@ -263,11 +270,6 @@ class Trainer:
 
     def _tensor(self, ids: Any) -> Tensor:
         return torch.from_numpy(ids).to(self.device, non_blocking=True)
-
-
-def _in_own_precision(scan: Callable, xp: Any, w: dict[str, Tensor], x: Tensor, state: Any) -> Any:
-    with torch.autocast(x.device.type, enabled=False):
-        return scan(xp, w, x.to(next(iter(w.values())).dtype), state)
 
 
 def _shaped(tensor: Tensor, shape: torch.Size) -> Tensor:

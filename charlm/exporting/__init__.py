@@ -1,0 +1,1 @@
+"""Models for programs that are not charlm: a graph for ONNX runtimes, a module for torch."""

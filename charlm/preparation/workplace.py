@@ -1,0 +1,62 @@
+"""Where the work on a corpus lies until it is done, so that it can go on after it was stopped."""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from charlm.errors import CharlmError, DataError
+
+
+def place(out: Path) -> Path:
+    """The directory for the work on the corpus `out`, beside it."""
+    out = out.absolute()  # "." has no name
+    return out.parent / f".{out.name}.prep"
+
+
+@contextmanager
+def workplace(folder: Path, say: Callable[[str], None]) -> Iterator[Path]:
+    """Yields `folder`, which is made if need be, and kept from other processes.
+
+    It is removed when the work is done and when it cannot be; when it was stopped, what is done
+    stays. Raises DataError where another process is at work there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DataError(
+                f"another process is making this corpus, in {folder}; wait for it, or choose"
+                " another name."
+            ) from None
+        except OSError:
+            pass  # a file system that has no locks
+        _tidy(folder)
+        try:
+            yield folder
+        except (KeyboardInterrupt, OSError):
+            done = len(list(folder.glob("*.json")))
+            if not done:
+                shutil.rmtree(folder, ignore_errors=True)
+            else:
+                say(f"stopped; the same command goes on from what is done, which lies in {folder}")
+            raise
+        except CharlmError:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        os.close(handle)
+
+
+def _tidy(folder: Path) -> None:
+    """Removes what a process that was killed had not finished."""
+    for path in folder.iterdir():
+        if path.suffix in (".growing", ".source"):
+            path.unlink(missing_ok=True)
+        elif path.suffix == ".tmp":
+            shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,34 @@
+"""Which units a report shows: those that track something, and others spread over the network."""
+
+import numpy as np
+
+from charlm.inspection.tracking import LEAST_SYMBOLS, Tracking, best
+from charlm.inspection.units import Units
+from charlm.inspection.walking import texts_of, walk
+from charlm.model_file import Model
+
+MOST = 256  # units of a page: with 1,000 characters, 340 kB of it
+READ = 5000  # symbols in which they may track something
+
+
+def choose(model: Model, ids: np.ndarray) -> tuple[list[int], list[Tracking]]:
+    """The units, by number and in order, and what some of them track in ids (T,)."""
+    units, ids = Units(model.network), ids[:READ]
+    found: list[Tracking] = []
+    if len(ids) >= LEAST_SYMBOLS and units.count:
+        values = (units.values(state) for _, state in walk(model, ids))
+        found = best(texts_of(model, ids), values, 1)
+    tracking = {each.unit for each in found}
+    spread = np.linspace(0, units.count - 1, min(units.count, MOST - len(tracking)))
+    return sorted(tracking | set(np.unique(spread.astype(int)).tolist())), found
+
+
+def packed(values: np.ndarray) -> tuple[bytes, list[float], list[float]]:
+    """Values (P, N) as one byte each, unit after unit, between the lowest and highest of the unit.
+
+    Law: low + byte / 255 * (high - low) is the value, give or take half a step.
+    """
+    low, high = values.min(axis=0), values.max(axis=0)
+    scale = np.where(high > low, high - low, 1)
+    levels = np.rint((values - low) / scale * 255).astype(np.uint8)
+    return levels.T.tobytes(), low.astype(float).tolist(), high.astype(float).tolist()

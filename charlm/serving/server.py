@@ -1,0 +1,205 @@
+"""A server from its start to its end: sockets, signals, and a drain before it stops."""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from http import HTTPStatus
+from ipaddress import ip_address
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import threadpoolctl
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from charlm.errors import CharlmError, ConfigError
+from charlm.model_file import MODEL_NAME
+from charlm.serving import answers
+from charlm.serving.app import application
+from charlm.serving.desk import Desk
+from charlm.serving.limits import CONNECTIONS, HEADERS_S, Limits
+from charlm.serving.metrics import Metrics
+from charlm.serving.request import RequestError
+from charlm.serving.worker import Worker
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+LINGER_S = 1.0
+
+Tell = Callable[[str], None]
+
+
+def serve(
+    paths: Sequence[Path], limits: Limits, *, host: str, port: int, token: str | None, tell: Tell
+) -> None:
+    """Serves the models at `paths` until SIGINT or SIGTERM, and then what has been begun.
+
+    `tell` gets a line where it listens, and one where it stops. Raises ConfigError for models
+    whose names are the same or an address that cannot be had, and CharlmError where requests had
+    to be cut off at the end.
+    """
+    names = names_of(paths)
+    desks = [Desk(name, path, limits) for name, path in zip(names, paths, strict=True)]
+    _leave_a_core(max(desk.threads for desk in desks))
+    with _listener(host, port) as listener:
+        asyncio.run(_serve(desks, limits, listener, token, tell))
+
+
+def _leave_a_core(threads: int) -> None:
+    """Has products made on so many threads at most, and not on all cores: connections want one.
+
+    A thread of BLAS that waits for another one does so at work, which is worst where all are busy.
+    """
+    pools = threadpoolctl.ThreadpoolController().select(internal_api="openblas")
+    pools.limit(limits=max(1, min(threads, (os.cpu_count() or 1) - 1)))
+
+
+def names_of(paths: Sequence[Path]) -> list[str]:
+    """What each model is called: the last part of its path, or all of it where that is not enough.
+
+    Raises ConfigError where one is given twice.
+    """
+    names = [_name(path) for path in paths]
+    if len(set(names)) < len(names):
+        names = [str(path) for path in paths]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ConfigError(f"{twice} is given twice; give each model once.")
+    return names
+
+
+def _name(path: Path) -> str:
+    whole = Path(os.path.abspath(path))
+    if whole.name == MODEL_NAME:
+        whole = whole.parent
+    return whole.name.removesuffix(".safetensors")
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address, family=family, backlog=CONNECTIONS)
+    except OSError as error:
+        raise ConfigError(
+            f"{host}:{port} cannot be listened on ({error.strerror or error});"
+            " give another --port or --host."
+        ) from error
+
+
+async def _serve(
+    desks: list[Desk], limits: Limits, listener: socket.socket, token: str | None, tell: Tell
+) -> None:
+    metrics = Metrics()
+    worker = Worker(desks, limits, metrics, asyncio.get_running_loop())
+    local = ip_address(listener.getsockname()[0]).is_loopback
+    app = application(desks, worker, metrics, limits, token=token, local=local)
+    config = uvicorn.Config(
+        app,
+        http=_Protocol,
+        ws="none",
+        lifespan="off",
+        loop="asyncio",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        limit_concurrency=CONNECTIONS,
+        timeout_graceful_shutdown=limits.drain,  # type: ignore[arg-type]
+    )
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)
+    server = _Server(config, worker, tell)
+    worker.start()
+    try:
+        await server.serve(sockets=[listener])
+    finally:
+        worker.stop()
+    if worker.fault is not None:
+        raise worker.fault
+    if server.cut_off:
+        why = "a second signal" if server.force_exit else f"--drain {limits.drain:g}s"
+        raise CharlmError(f"requests that were cut off ({why}): {server.cut_off}.")
+
+
+class _Server(uvicorn.Server):
+    """Stops at a signal or when the worker breaks down; `cut_off` counts what it did not finish."""
+
+    def __init__(self, config: uvicorn.Config, worker: Worker, tell: Tell) -> None:
+        super().__init__(config)
+        self.cut_off = 0
+        self._worker = worker
+        self._say = tell
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for listener in sockets or []:
+            host, port, *_ = listener.getsockname()
+            self._say(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+
+    async def on_tick(self, counter: int) -> bool:
+        return await super().on_tick(counter) or self._worker.fault is not None
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stops at a signal, and leaves it at that: what was drained has ended well."""
+        before = {number: signal.signal(number, self.handle_exit) for number in SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def handle_exit(self, number: int, frame: FrameType | None) -> None:
+        """At the first signal nothing more is taken in; at a second one nothing is finished."""
+        self.force_exit = self.should_exit
+        self.should_exit = self._worker.draining = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        pending = self._worker.pending
+        if pending:
+            self._say(f"finishing {pending} texts; a second signal cuts them off")
+        # It would show a traceback for each request that is cut off; how many that are is told.
+        logging.getLogger("uvicorn").setLevel(logging.CRITICAL)
+        await super().shutdown(sockets)
+        self.cut_off = len(self.server_state.tasks)
+
+
+class _Protocol(H11Protocol):
+    """HTTP whose errors have OpenAI's form, and which does not wait for ever for a request."""
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._refused = False
+        self._timer = self.loop.call_later(HEADERS_S, self._give_up)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._timer.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if not self._refused:
+            super().data_received(data)
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(RequestError(msg.rstrip(".")))
+
+    def _give_up(self) -> None:
+        if self.cycle is None and not self.transport.is_closing():
+            self._refuse(RequestError("no request came", status=408, code="timeout"))
+
+    def _refuse(self, error: RequestError) -> None:
+        """Answers what is no request, and closes when who is still sending can have heard it."""
+        body = answers.dumped(error.body)
+        reason = HTTPStatus(error.status).phrase
+        self.transport.write(
+            f"HTTP/1.1 {error.status} {reason}\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode()
+            + body
+        )
+        self._refused = True
+        self.transport.write_eof()
+        self._timer.cancel()
+        self._timer = self.loop.call_later(LINGER_S, self.transport.close)
