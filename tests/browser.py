@@ -48,13 +48,18 @@ class Browser:
         page.on("console", self._hear)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on("request", lambda request: self.requests.append(request.url))
-        page.on("requestfailed", lambda request: self.errors.append(f"{request.url} failed"))
+        page.on("requestfailed", self._miss)
         page.goto(url)
         return page
 
     def _hear(self, message):
         if message.type in ("error", "warning"):
             self.errors.append(message.text)
+
+    def _miss(self, request):
+        # That is what it says of a stream that a page has read to its end, too.
+        if request.failure != "net::ERR_ABORTED":
+            self.errors.append(f"{request.url}: {request.failure}")
 
 
 @pytest.fixture(scope="module")

@@ -11,11 +11,11 @@ from charlm.reporting.source import Source
 
 
 def again(source: Source) -> str:
-    """The `charlm train` that makes the run's model once more, beside it.
+    """The `charlm train` that makes the run's model once more.
 
     Law: of a run by steps or epochs on a CPU, with as many threads, it is the same bit for bit.
     """
-    words = ["charlm", "train", str(source.corpus.path), "-o", f"{source.run}-again"]
+    words = ["charlm", "train", str(source.corpus.path), "-o", f"{source.run.resolve().name}-again"]
     init = source.model.history.get("init")
     if isinstance(init, dict):
         words += ["--init", str(init.get("path"))]
