@@ -33,7 +33,8 @@ def _options(kind: type[Knobs], values: dict[str, Any]) -> list[str]:
     except ConfigError:
         return []  # a model file says what it likes of its training
     return [
-        " ".join(map(shlex.quote, as_option(f.name, value).split(" ", 1)))
+        # What is on unless told, such as --clip, is typed 0 where it is off.
+        " ".join(map(shlex.quote, as_option(f.name, 0 if value is None else value).split(" ", 1)))
         for f in fields(knobs)
-        if (value := getattr(knobs, f.name)) is not None and value != f.default
+        if (value := getattr(knobs, f.name)) != f.default
     ]
