@@ -18,6 +18,7 @@ from charlm.corpus import prepare
 from charlm.inspection.units import Units
 from charlm.network import build
 from charlm.reporting import passage, units
+from charlm.reporting.commands import again
 from charlm.reporting.facts import gather
 from charlm.reporting.page import block, page
 from charlm.reporting.source import open_run
@@ -188,6 +189,15 @@ def test_the_command_makes_the_same_model_again(charlm, model, facts, tmp_path):
     assert done.returncode == 0, done.stderr.decode()
     assert Model.load(tmp_path / "again").contents.hash == Model.load(model).contents.hash
     assert not facts["by_clock"]
+
+
+def test_every_knob_that_was_turned_is_in_the_command(model):
+    """Floats with all their digits, switches both ways, and what is off."""
+    source = open_run(model, None)
+    turned = {"steps": 7, "lr": 0.1 + 0.2, "clip": None, "compile": True, "dropout": 0.0}
+    found = again(replace(source, model=replace(source.model, training=turned)))
+    options = found.split("-o run-again ")[1]
+    assert options.endswith("--steps 7 --lr 0.30000000000000004 --clip 0 --dropout 0 --compile")
 
 
 def test_the_same_run_has_the_same_page(model, facts):

@@ -11,11 +11,11 @@ from charlm.reporting.source import Source
 
 
 def again(source: Source) -> str:
-    """The `charlm train` that makes the run's model once more, beside it.
+    """The `charlm train` that makes the run's model once more.
 
     Law: of a run by steps or epochs on a CPU, with as many threads, it is the same bit for bit.
     """
-    words = ["charlm", "train", str(source.corpus.path), "-o", f"{source.run}-again"]
+    words = ["charlm", "train", str(source.corpus.path), "-o", f"{source.run.resolve().name}-again"]
     init = source.model.history.get("init")
     if isinstance(init, dict):
         words += ["--init", str(init.get("path"))]
@@ -33,7 +33,8 @@ def _options(kind: type[Knobs], values: dict[str, Any]) -> list[str]:
     except ConfigError:
         return []  # a model file says what it likes of its training
     return [
-        " ".join(map(shlex.quote, as_option(f.name, value).split(" ", 1)))
+        # What is on unless told, such as --clip, is typed 0 where it is off.
+        " ".join(map(shlex.quote, as_option(f.name, 0 if value is None else value).split(" ", 1)))
         for f in fields(knobs)
-        if (value := getattr(knobs, f.name)) is not None and value != f.default
+        if (value := getattr(knobs, f.name)) != f.default
     ]
