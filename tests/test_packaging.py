@@ -13,6 +13,8 @@ from charlm import corpora
 
 REPOSITORY = Path(__file__).parents[1]
 PACKAGED = ("py", "html", "css", "js")
+# Pages are no modules, and must not be forgotten.
+PAGES = ("charlm/reporting/template/report.html", "charlm/serving/page/playground.html")
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +32,7 @@ def test_wheel_has_the_whole_package_and_its_man_pages(wheel):
         shipped = {name for name in archive.namelist() if ".dist-info/" not in name}
     files = [p for kind in PACKAGED for p in (REPOSITORY / "charlm").rglob(f"*.{kind}")]
     packaged = {str(path.relative_to(REPOSITORY)) for path in files}
-    assert shipped >= packaged | {"charlm/corpora.toml", "charlm/reporting/template/report.html"}
+    assert shipped >= packaged | {"charlm/corpora.toml", *PAGES}
     beside = {name for name in shipped if not name.startswith("charlm/")}
     pages = (REPOSITORY / "charlm" / "man").glob("*.1")
     assert {Path(name).name for name in beside} == {path.name for path in pages}
