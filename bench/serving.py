@@ -23,7 +23,7 @@ from bench.measure import figure, in_turn, tiny_shakespeare
 CLIENTS, RUNS = 64, 5
 LENGTH_ALONE, LENGTH = 2_000, 400
 MALFORMED = 10_000
-BUDGET = "30s"
+WIDTH, BUDGET = 256, "30s"
 
 
 @contextmanager
@@ -119,12 +119,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
         command = [sys.executable, "-m", "charlm", "train", str(tiny_shakespeare()), "-o", str(run)]
-        subprocess.run([*command, "--budget", BUDGET, "--seed", "1"], check=True)
+        options = ["--width", str(WIDTH), "--budget", BUDGET, "--seed", "1"]
+        subprocess.run([*command, *options], check=True)
         with serving(run) as address:
             load = Load(address, run.name)
             load.alone()
             found = in_turn(RUNS, alone=load.alone, together=load.together)
-        how = f"a model of {BUDGET} on tiny Shakespeare, streams, median of {RUNS} in turn"
+        how = f"lstm 1x{WIDTH}, {BUDGET} on tiny Shakespeare; streams, median of {RUNS} in turn"
         figure("one client", found["alone"], "chars/s", how=how)
         figure(f"{CLIENTS} clients in all", found["together"], "chars/s", how=how)
         ratio = found["together"] / found["alone"]

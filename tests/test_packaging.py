@@ -29,6 +29,9 @@ def test_wheel_has_the_whole_package_and_its_man_pages(wheel):
         shipped = {name for name in archive.namelist() if ".dist-info/" not in name}
     modules = {str(p.relative_to(REPOSITORY)) for p in (REPOSITORY / "charlm").rglob("*.py")}
     assert shipped >= modules | {"charlm/corpora.toml"}
+    page = {path.name for path in (REPOSITORY / "charlm" / "serving" / "page").iterdir()}
+    assert page == {f"playground.{kind}" for kind in ("css", "html", "js")}
+    assert shipped >= {f"charlm/serving/page/{name}" for name in page}
     beside = {name for name in shipped if not name.startswith("charlm/")}
     pages = (REPOSITORY / "charlm" / "man").glob("*.1")
     assert {Path(name).name for name in beside} == {path.name for path in pages}

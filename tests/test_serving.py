@@ -1,5 +1,6 @@
 """What a server is made of, without a network: requests, prefixes, and a desk that draws."""
 
+import asyncio
 import itertools
 import json
 
@@ -13,8 +14,10 @@ from charlm.sampling.generate import Place
 from charlm.serving import desk as desk_module
 from charlm.serving.desk import Desk
 from charlm.serving.limits import Limits
+from charlm.serving.metrics import Metrics
 from charlm.serving.prefixes import Prefixes
 from charlm.serving.request import Asked, RequestError, asked
+from charlm.serving.worker import Worker
 
 
 def ask(limits=None, **values):
@@ -180,6 +183,28 @@ def test_a_dropped_order_leaves_nothing(desk):
     left = list(told(desk))
     assert {order for order, _ in left} == {kept}
     assert {piece.index: piece.text for _, piece in left} == {i: alone[0, i] for i in (0, 1)}
+
+
+def test_a_step_that_breaks_down_is_told_to_all(desk):
+    def broken():
+        raise ValueError("a bug")
+
+    async def orders():
+        worker = Worker([desk], Limits(), Metrics(), asyncio.get_running_loop())
+        waiting = [desk.order(ask(prompt="the")) for _ in range(3)]
+        for order in waiting:
+            worker.submit(order)
+        assert worker.pending == 3
+        desk.turn = broken
+        worker.start()
+        told = [await order.told.get() for order in waiting]
+        with pytest.raises(RequestError) as caught:
+            worker.submit(desk.order(ask()))
+        assert (caught.value.status, worker.pending) == (503, 0)
+        worker.join()
+        return [str(error) for error in (*told, worker.fault)]
+
+    assert asyncio.run(orders()) == ["a bug"] * 4
 
 
 def test_a_prompt_may_be_so_long_and_no_longer(model):

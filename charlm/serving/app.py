@@ -109,8 +109,8 @@ class _Service:
                 self._worker.cancel(order)
         except TimeoutError:
             raise self._late() from None
-        # To a client that has gone nothing is sent.
-        return Response(status_code=400) if told is None else Json(answer.whole(told))
+        # A client that has gone is sent nothing; 499 is what nginx calls that.
+        return Response(status_code=499) if told is None else Json(answer.whole(told))
 
     def _desk(self, name: str) -> Desk:
         if name not in self._desks:

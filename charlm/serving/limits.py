@@ -9,7 +9,7 @@ CHOICES = 128  # of one prompt; OpenAI's limit
 STOPS = 4  # texts that may end a completion; OpenAI's limit
 STOP_CHARS = 1_000
 LOGPROBS = 20  # alternatives that are told of each token; OpenAI's limit is 5
-CONNECTIONS = 1_000
+CONNECTIONS = 512
 HEADERS_S = 10.0  # in which a new connection must have told what it wants
 
 

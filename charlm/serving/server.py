@@ -117,6 +117,7 @@ async def _serve(
         await server.serve(sockets=[listener])
     finally:
         worker.stop()
+        worker.join(limits.drain)
     if worker.fault is not None:
         raise worker.fault
     if server.cut_off:
