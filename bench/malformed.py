@@ -147,10 +147,16 @@ def no_http(rng: random.Random, model: str) -> bytes:
         post(body, Host="").replace(b"POST", b"GET", 1),
         post(body, Transfer_Encoding="nonsense"),
         post(body, X_Long="x" * 100_000),
+        _chunked(rng.choice([b"ZZ\r\n", b"5\r\nabcdeXX", b"-1\r\n"]), "/v1/completions"),
+        _chunked(b"ZZ\r\n", "/nothing"),
         post(body).replace(b"\r\n", b"\r\n\0", 1),
         bytes(rng.randrange(1, 255) for _ in range(rng.randrange(20, 300))) + b"\r\n\r\n",
     ]
     return rng.choice(wrong)
+
+
+def _chunked(body: bytes, path: str) -> bytes:
+    return post(body, path, Content_Length="", Transfer_Encoding="chunked")
 
 
 def _values(rng: random.Random, model: str, count: int) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from bench.measure import figure, in_turn, tiny_shakespeare
 CLIENTS, RUNS = 64, 5
 LENGTH_ALONE, LENGTH = 2_000, 400
 MALFORMED = 10_000
+FOREVER = 100_000_000  # tokens
 WIDTH, BUDGET = 256, "30s"
 
 
@@ -133,9 +134,9 @@ def main() -> None:
         p99_s = sorted(load.waits_s)[int(0.99 * len(load.waits_s))]
         how = f"99th percentile of {len(load.waits_s)} streams, {CLIENTS} at a time, no error"
         figure("time to the first character", p99_s, "s", how=how)
-        forever = ("--max-tokens", "100000000", "--timeout", "1h", "--rows", "1", "--queue", "0")
-        with serving(run, *forever) as address:
-            waits_s = [vanish(address, run.name, 100_000_000) for _ in range(20)]
+        forever = ("--max-tokens", str(FOREVER), "--max-answer", str(FOREVER), "--timeout", "1h")
+        with serving(run, *forever, "--rows", "1", "--queue", "0") as address:
+            waits_s = [vanish(address, run.name, FOREVER) for _ in range(20)]
         figure("until a vanished client's place is free", max(waits_s), "s", how="longest of 20")
         with serving(run, "--max-body", str(LARGEST_BODY)) as address:
             rng = random.Random(1)

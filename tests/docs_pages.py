@@ -2,8 +2,9 @@
 
 A block of `sh` is run by bash; where a block of `text` follows, or a `<pre>` for one in colours, it
 shows what the terminal showed. `python tests/docs_pages.py FOLDER [PAGE]...` runs the commands in
-FOLDER and writes what they said into the pages, so that no output is made up. The first page makes
-what the others begin with: book.txt, data and run.
+FOLDER and writes what they said into the pages, so that no output is made up. The first page of the
+tutorial makes what the others begin with: book.txt, data and run. FRONT shows no output; its reader
+has books.
 """
 
 import html
@@ -17,6 +18,7 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
+FRONT = DOCS / "index.md"
 BLOCK = re.compile(
     r"^```sh\n(?P<code>.*?)^```\n(?P<shown>\n(?:```text\n.*?^```\n|<pre .*?^</pre>\n))?",
     re.MULTILINE | re.DOTALL,
@@ -96,5 +98,6 @@ def write(page: Path, folder: Path) -> None:
 if __name__ == "__main__":
     place = Path(sys.argv[1])
     place.mkdir(parents=True, exist_ok=True)
-    for one in map(Path, sys.argv[2:]) if sys.argv[2:] else pages():
+    given = list(map(Path, sys.argv[2:]))
+    for one in given or [page for page in pages() if page != FRONT]:
         write(one, place)

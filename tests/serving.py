@@ -75,7 +75,8 @@ def serving(*args, environment=None):
         served = Served(process, (host, int(port)))
         yield served
         if process.poll() is None:
-            assert served.end()[0] == 0
+            status, said = served.end()
+            assert (status, "Traceback" in said) == (0, False), said
     finally:
         process.kill()
         process.wait()

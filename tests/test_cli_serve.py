@@ -1,16 +1,22 @@
 """`charlm serve` through real processes and OpenAI's client."""
 
 import concurrent.futures
+import contextlib
 import json
 import math
+import os
 import random
 import re
+import resource
+import select
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -19,11 +25,13 @@ from hypothesis import strategies as st
 from serving import PATIENCE_S, serving
 
 from bench.malformed import LARGEST_BODY, answer, harm, malformed, post
+from charlm.serving.limits import CONNECTIONS
 
 openai = pytest.importorskip("openai")
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 
+PART_TOKENS = 512  # of an event
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 TEXT = "what say you to that, my lord?"
 
@@ -316,6 +324,16 @@ def test_a_token_is_asked_for(model):
         assert served.get("/", Host="example.org")[0] == 200
 
 
+def read_until(connection, words):
+    """What comes until those words have come."""
+    found = b""
+    while words not in found:
+        more = connection.recv(1000)
+        assert more, found
+        found += more
+    return found
+
+
 class Streaming:
     """A client that has begun to read a stream."""
 
@@ -323,9 +341,7 @@ class Streaming:
         asked = {"model": "run", "prompt": "the", "stream": True, **values}
         self.connection = socket.create_connection(served.address, PATIENCE_S)
         self.connection.sendall(post(json.dumps(asked).encode()))
-        self.found = b""
-        while b"data: " not in self.found:
-            self.found += self.connection.recv(1000)
+        self.found = read_until(self.connection, b"data: ")
 
     def rest(self):
         """All that it was sent."""
@@ -335,11 +351,13 @@ class Streaming:
         return self.found.decode()
 
 
+ENDLESS = ("--max-tokens", 10_000_000, "--max-answer", 10_000_000)
+
+
 def test_a_client_that_vanishes_frees_its_place(model):
     long = {"max_tokens": 1_000_000, "n": 2}
-    with serving(
-        model, "--rows", 2, "--queue", 0, "--max-tokens", 1_000_000, "--timeout", "1h"
-    ) as served:
+    endless = ("--max-tokens", 1_000_000, "--max-answer", 2_000_000, "--timeout", "1h")
+    with serving(model, "--rows", 2, "--queue", 0, *endless) as served:
         for _ in range(2):
             client = Streaming(served, **long)
             status, refused = served.complete(model="run", prompt="a", max_tokens=1)
@@ -352,13 +370,13 @@ def test_a_client_that_vanishes_frees_its_place(model):
 
 
 def test_what_was_begun_is_finished_before_the_end(model):
-    with serving(model, "--max-tokens", 3_000) as served:
-        client = Streaming(served, max_tokens=3_000, seed=1)
+    with serving(model, "--max-tokens", 30_000, "--drain", "60s") as served:
+        client = Streaming(served, max_tokens=30_000, seed=1)
         served.process.send_signal(signal.SIGTERM)
         events = client.rest().split("\n\n")
         assert events[-2].endswith("data: [DONE]")
         pieces = [json.loads(one.partition("data: ")[2]) for one in events[:-2] if "data" in one]
-        assert len("".join(one["choices"][0]["text"] for one in pieces)) == 3_000
+        assert len("".join(one["choices"][0]["text"] for one in pieces)) == 30_000
         assert served.process.wait(PATIENCE_S) == 0
         assert b"finishing 1" in served.process.stderr.read()
         with pytest.raises(ConnectionRefusedError):
@@ -367,8 +385,7 @@ def test_what_was_begun_is_finished_before_the_end(model):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_what_takes_too_long_is_cut_off_at_the_end(model, number):
-    limits = ("--max-tokens", 10_000_000, "--timeout", "1h", "--drain", "0.2s")
-    with serving(model, *limits) as served:
+    with serving(model, *ENDLESS, "--timeout", "1h", "--drain", "0.2s") as served:
         client = Streaming(served, max_tokens=10_000_000)
         status, said = served.end(number)
         assert "[DONE]" not in client.rest()
@@ -378,7 +395,7 @@ def test_what_takes_too_long_is_cut_off_at_the_end(model, number):
 
 
 def test_a_request_takes_no_longer_than_it_may(model):
-    with serving(model, "--max-tokens", 10_000_000, "--timeout", "0.5s") as served:
+    with serving(model, *ENDLESS, "--timeout", "3s") as served:
         asked = {"model": "run", "prompt": "the", "max_tokens": 10_000_000}
         status, found = served.complete(**asked)
         assert (status, found["error"]["code"]) == (408, "timeout")
@@ -386,6 +403,112 @@ def test_a_request_takes_no_longer_than_it_may(model):
         half = post(json.dumps(asked).encode(), Content_Length="1000")
         assert answer(served.address, half)[0] == 408
         assert served.metric("charlm_rows") == 0
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_client_that_reads_nothing_is_cut_off(model, stream):
+    """More than the buffers of both ends hold is on its way to it."""
+    asked = {"model": "run", "prompt": "the king " * 200, "max_tokens": 0, "echo": True}
+    body = json.dumps({**asked, "n": 12, "logprobs": 20, "stream": stream}).encode()
+    with serving(model, "--timeout", "5s") as served:
+        before = sockets(served)
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.settimeout(PATIENCE_S)
+            client.connect(served.address)
+            client.sendall(post(body))
+            assert client.recv(8) == b"HTTP/1.1"
+            assert sockets(served) == before + 1
+            until(lambda: sockets(served) == before)
+            with contextlib.suppress(ConnectionResetError):
+                found = b"".join(iter(lambda: client.recv(1 << 16), b""))
+                assert not found.endswith((b"]}", b"[DONE]\n\n"))
+        assert served.metric("charlm_rows") == 0
+        assert served.complete(model="run", prompt="a", max_tokens=1)[0] == 200
+
+
+def sockets(served):
+    """How many sockets the server has open."""
+    folder = Path(f"/proc/{served.process.pid}/fd")
+    if not folder.exists():
+        pytest.skip("this system does not show what a process has open")
+    found = 0
+    for one in folder.iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found += os.readlink(one).startswith("socket:")
+    return found
+
+
+def until(claim):
+    began = time.monotonic()
+    while not claim():
+        assert time.monotonic() - began < PATIENCE_S
+        time.sleep(0.05)
+
+
+def test_a_request_that_comes_a_byte_at_a_time_is_given_up(server):
+    """The first one of a connection, and one after another."""
+    whole = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with contextlib.ExitStack() as stack:
+        first, second = (
+            stack.enter_context(socket.create_connection(server.address, PATIENCE_S))
+            for _ in range(2)
+        )
+        second.sendall(whole)
+        read_until(second, b'{"status":"ok"}')
+        began, heard, slow = time.monotonic(), {}, whole + b"X" * 10_000
+        while len(heard) < 2:
+            assert time.monotonic() - began < PATIENCE_S
+            sent, slow = slow[:1], slow[1:]
+            for connection in {first, second} - heard.keys():
+                connection.sendall(sent)
+                if select.select([connection], [], [], 0)[0]:
+                    heard[connection] = connection.recv(1000)
+            time.sleep(0.5)
+    assert all(b"408 Request Timeout" in answer for answer in heard.values()), heard
+
+
+def test_there_are_so_many_connections_and_no_more(model):
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most < CONNECTIONS + 200:
+        pytest.skip(f"a process may have {most} files open")
+    with serving(model) as served, contextlib.ExitStack() as stack:
+        for _ in range(CONNECTIONS):
+            stack.enter_context(socket.create_connection(served.address, PATIENCE_S))
+        request = urllib.request.Request(f"{served.url}/healthz")
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(request, timeout=PATIENCE_S)
+        with caught.value as refused:
+            assert (refused.code, refused.headers["Retry-After"]) == (503, "1")
+            assert "connections" in json.loads(refused.read())["error"]["message"]
+        stack.close()
+        until(lambda: served.get("/healthz")[0] == 200)
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/v1/completions"])
+@pytest.mark.parametrize("chunk", [b"ZZ\r\n", b"2\r\n{}XX"])
+def test_a_body_that_is_no_http_is_refused_once(server, path, chunk):
+    request = post(chunk, path, Content_Length="", Transfer_Encoding="chunked")
+    status, body = answer(server.address, request)
+    assert status == 400
+    assert json.loads(body)["error"]["type"] == "invalid_request_error"
+
+
+def test_a_long_text_is_told_in_several_events(client):
+    asked = {"model": "run", "prompt": "the king " * 200, "max_tokens": 3, "seed": 1}
+    asked |= {"echo": True, "logprobs": 1}
+    (whole,) = client.completions.create(**asked).choices
+    pieces = [piece.choices[0] for piece in client.completions.create(**asked, stream=True)]
+    assert max(len(piece.logprobs.tokens) for piece in pieces) <= PART_TOKENS
+    assert "".join(piece.text for piece in pieces) == whole.text
+    offsets = [at for piece in pieces for at in piece.logprobs.text_offset]
+    assert offsets == whole.logprobs.text_offset == list(range(1803))
+    begin = 0
+    for piece in pieces:
+        assert whole.text[begin:].startswith(piece.text)
+        assert piece.logprobs.text_offset[0] == begin
+        begin += len(piece.text)
+    assert {piece.echoed_chars for piece in pieces} == {whole.echoed_chars} == {1800}
 
 
 def test_what_cannot_be_served_is_told_in_a_line(charlm, model, both_sides_model, tmp_path):

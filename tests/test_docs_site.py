@@ -16,7 +16,7 @@ import charlm
 from charlm.cells import CELLS
 
 PAGES = docs_pages.pages()
-FIRST, *OTHERS = [page for page in PAGES if docs_pages.blocks(page)]
+FRONT, FIRST, *OTHERS = [page for page in PAGES if docs_pages.blocks(page)]
 
 # A charlm that trains a small network for a moment, whatever a page asks for.
 QUICK = """\
@@ -71,6 +71,13 @@ def folder(path, tmp_path_factory):
 
 def test_the_tutorial_begins(folder):
     assert {"book.txt", "data", "run", "place"} <= {path.name for path in folder.iterdir()}
+
+
+def test_the_front_page_runs(folder, path, tmp_path):
+    assert FRONT == docs_pages.FRONT
+    (tmp_path / "books").mkdir()
+    shutil.copy(folder / "book.txt", tmp_path / "books")
+    run_page(FRONT, tmp_path, path)
 
 
 @pytest.mark.parametrize("page", OTHERS, ids=name_of)

@@ -282,6 +282,21 @@ def test_it_says_what_to_install(model, tmp_path, monkeypatch):
         onnx_graph.save(model_file.load(model), tmp_path / "model.onnx")
 
 
+def test_what_one_file_does_not_hold_is_told_before_a_graph_is_made(model, tmp_path, monkeypatch):
+    loaded = model_file.load(model)
+    size = sum(weight.nbytes for weight in loaded.weights.values())
+    made = []
+    whole = onnx_graph._graph
+    monkeypatch.setattr(onnx_graph, "_graph", lambda *args: made.append(1) or whole(*args))
+    monkeypatch.setattr(onnx_graph, "LARGEST", onnx_graph.REST + size - 1)
+    with pytest.raises(ConfigError, match="over 2 GB"):
+        onnx_graph.save(loaded, tmp_path / "model.onnx")
+    assert made == list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(onnx_graph, "LARGEST", onnx_graph.REST + size)
+    onnx_graph.save(loaded, tmp_path / "model.onnx")
+    assert made == [1]
+
+
 def test_nothing_exported_is_a_pickle(model, tmp_path):
     torch_module.save(model_file.load(model), tmp_path / "exported")
     names = {path.name for path in (tmp_path / "exported").iterdir()}

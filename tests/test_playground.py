@@ -1,5 +1,6 @@
 """The playground in headless Chromium: it shows, works, and asks for nothing from elsewhere."""
 
+import math
 import os
 import re
 import time
@@ -152,6 +153,49 @@ def test_an_error_is_told(server, browser):
     assert "U+2603" in page.inner_text("[role=alert]")
     # Chromium says of itself that a request was refused.
     assert all("400" in error for error in browser.errors)
+
+
+@pytest.fixture(scope="module")
+def byte_run(charlm, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bytes")
+    text = "zwölf Boxkämpfer jagen Viktor über den großen Sylter Deich – äöü\n" * 40
+    done = charlm("prep", "-", "-o", folder / "data", "--level", "byte", stdin=text)
+    assert done.returncode == 0, done.stderr
+    small = ("--steps", 60, "--width", 32, "--batch", 4, "--context", 32, "--device", "cpu")
+    done = charlm("train", folder / "data", "-o", folder / "run", "--lr", 0.02, *small)
+    assert done.returncode == 0, done.stderr
+    return folder / "run"
+
+
+def test_a_character_of_several_bytes_costs_them_all(byte_run, browser):
+    prompt = "zwölf – ä"
+    with serving(byte_run) as served:
+        page = opened(served, browser)
+        write(page, prompt=prompt)
+        asked = {"model": "run", "prompt": prompt, "seed": 4, "max_tokens": 40, "echo": True}
+        (wanted,) = served.complete(**asked, temperature=0.8, logprobs=0)[1]["choices"]
+    logprobs = wanted["logprobs"]["token_logprobs"]
+    assert page.locator("#text .given").count() == len(prompt)
+    given = page.evaluate("tokens.filter((one) => one.span.classList.contains('given'))")
+    assert sum(one["count"] for one in given) == len(prompt.encode())
+    found = page.evaluate("[...tokens, ...(begun ? [begun] : [])]")
+    assert sum(one["count"] for one in found) == len(logprobs)
+    assert sum(one["logprob"] for one in found) == pytest.approx(sum(logprobs), rel=1e-4)
+    drawn = -sum(logprobs[len(prompt.encode()) :]) / math.log(2) / 40
+    status = re.match(r"40 tokens, [\d,]+/s, ([\d.]+) bits each", page.inner_text("#status"))
+    assert float(status[1]) == pytest.approx(drawn, abs=0.006)
+    # What else was likely where it began, by which one can go on.
+    page.locator("#text span").nth(2).click()
+    assert page.locator("#list .came").count() == 1
+    assert browser.errors == []
+
+
+def test_what_is_left_out_was_not_given(model, browser):
+    with serving(model, "--unknown", "skip") as served:
+        page = opened(served, browser)
+        write(page, prompt="the \N{SNOWMAN}\N{SNOWMAN}king")
+        assert text_of(page).startswith("the king")
+        assert page.locator("#text .given").count() == len("the king")
 
 
 def test_a_token_can_be_given(model, browser):

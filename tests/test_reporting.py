@@ -1,25 +1,27 @@
 """What a report tells: its numbers are those of the commands, and no text in it becomes markup."""
 
 import base64
+import copy
 import json
 import math
 import re
 import shlex
-from dataclasses import replace
+from dataclasses import fields, replace
 from html.parser import HTMLParser
+from typing import get_args, get_type_hints
 
 import numpy as np
 import pytest
 import torch
 
 from charlm import Model, model_file
-from charlm.config import NetworkConfig, PrepConfig
+from charlm.config import NetworkConfig, PrepConfig, TrainingConfig
 from charlm.corpus import prepare
 from charlm.inspection.units import Units
 from charlm.network import build
-from charlm.reporting import passage, units
+from charlm.reporting import commands, passage, units
 from charlm.reporting.commands import again
-from charlm.reporting.facts import gather
+from charlm.reporting.facts import PIECE_BYTES, SYMBOL_BYTES, gather, short
 from charlm.reporting.page import block, page
 from charlm.reporting.source import open_run
 from charlm.training.initialise import initial_weights
@@ -294,14 +296,55 @@ def test_the_longest_page_is_short(facts):
     """As wide, as long, of as many seeds as may be shown; and names as long as they may be."""
     points = [123456.0] * 400
     curve = dict.fromkeys(("time", "chars", "steps", "bits", "loss", "lr", "gradient"), points)
-    pieces = [["\U0001f600" * 10, 12.345678, [[i, 0.12345] for i in range(5)]]] * 1001
+    likely = [[i, 0.12345] for i in range(5)]
+    pieces = [[short("\U0001f600" * 1000, PIECE_BYTES), 12.345678, likely]] * 1001
+    symbol = short("\u2603" * 1000, SYMBOL_BYTES)
     long = facts | {
         "curves": [{"name": "n" * 200, "run": i, "split": "train", **curve} for i in range(16)],
         "samples": [{"text": "\u2603" * 400, "steps": 1, "bits": 1.0}] * 12,
-        "passage": facts["passage"] | {"pieces": pieces, "symbols": ["\u2603" * 20] * 5000},
+        "passage": facts["passage"] | {"pieces": pieces, "symbols": [symbol] * 5005},
         "units": facts["units"] | {"levels": "A" * (256 * 1001 * 4 // 3)},
     }
     assert len(page(long)) < LIMIT_BYTES
+
+
+@pytest.mark.parametrize("symbol", ["\U0001f600", "<", "w"], ids=ascii)
+def test_long_symbols_are_cut_short(model, symbol):
+    """Each letter of the passage as a word of 5,000."""
+    source = open_run(model, None)
+    tokenizer = copy.copy(source.model.tokenizer)
+    tokenizer.pieces = [
+        piece if piece in (b"", b"\n") else piece + 5000 * symbol.encode()
+        for piece in tokenizer.pieces
+    ]
+    facts = gather(replace(source, model=replace(source.model, tokenizer=tokenizer)))
+    told = [text for text, _, _ in facts["passage"]["pieces"]] + facts["passage"]["symbols"]
+    assert all(text.endswith("…") for text in told if len(text) > 10)  # else a newline
+    assert sum(text.endswith("…") for text in told) > 300
+    assert len(page(facts)) < LIMIT_BYTES
+
+
+@pytest.mark.parametrize("text", ["", "w", "w" * 78, "w" * 79, "☃" * 13, "☃" * 14, "<b>" * 30])
+def test_a_text_is_cut_short_where_it_must_be(text):
+    found = short(text, 80)
+    assert len(block(found)) <= 80
+    assert (found == text) == (len(block(text)) <= 80)
+    if found != text:
+        assert text.startswith(found.removesuffix("…"))
+        one_more = text[: len(found)] + "…"
+        assert len(block(one_more)) > 80
+
+
+def test_the_command_says_what_was_turned_off(model):
+    source = open_run(model, None)
+    training = source.model.training | {"clip": None}
+    command = commands.again(replace(source, model=replace(source.model, training=training)))
+    assert "--clip 0" in command
+    assert "--clip" not in commands.again(source)
+    for f in fields(TrainingConfig):
+        if f.default is not None and type(None) in get_args(get_type_hints(TrainingConfig)[f.name]):
+            assert f.metadata["limits"]["low"] == 0
+            assert "0 is off" in f.metadata["help"]
 
 
 def test_what_a_strange_model_says_of_itself_is_no_matter(model):

@@ -1,23 +1,33 @@
 """What a server is made of, without a network: requests, prefixes, and a desk that draws."""
 
 import asyncio
+import contextlib
 import itertools
 import json
+import random
+import threading
 
 import numpy as np
 import pytest
 from test_steady import Rough
 
+from charlm import model_file
+from charlm.config import NetworkConfig, PrepConfig
+from charlm.corpus import prepare
+from charlm.network import build
 from charlm.sampling import steady
 from charlm.sampling.engine import NumpyEngine
 from charlm.sampling.generate import Place
 from charlm.serving import desk as desk_module
+from charlm.serving.answers import Answer
 from charlm.serving.desk import Desk
 from charlm.serving.limits import Limits
 from charlm.serving.metrics import Metrics
 from charlm.serving.prefixes import Prefixes
 from charlm.serving.request import Asked, RequestError, asked
+from charlm.serving.texts import Chance, Token, Told
 from charlm.serving.worker import Worker
+from charlm.training.initialise import initial_weights
 
 
 def ask(limits=None, **values):
@@ -93,15 +103,83 @@ def test_the_longest_beginning_that_was_kept_is_found():
 
 
 def test_prefixes_take_so_much_memory_and_no_more():
-    prefixes = Prefixes(size_bytes=10_000)
+    prefixes = Prefixes(size_bytes=100_000)
     for k in range(100):
         prefixes.keep([k], place())
         assert prefixes.longest([0, 1])[0] == 1  # asked for, and so kept
-    assert 10 < len(prefixes) < 10_000 // 400
+    assert 10 < len(prefixes) < 100_000 // 1400
     assert prefixes.longest([99])[0] == 1
     assert prefixes.longest([1])[0] == 0
-    prefixes.keep([5], place(size=10_000))
+    prefixes.keep([5], place(size=100_000))
     assert prefixes.longest([5])[0] == 0
+
+
+def test_any_prompts_find_their_longest_beginning():
+    rng, prefixes, kept = random.Random(0), Prefixes(), {}
+    for _ in range(300):
+        ids = tuple(rng.randrange(2) for _ in range(rng.randrange(1, 9)))
+        if rng.random() < 0.3:
+            kept[ids] = place(size=1)
+            prefixes.keep(ids, kept[ids])
+        beginnings = [ids[:n] for n in range(len(ids), 0, -1) if ids[:n] in kept]
+        wanted = (len(beginnings[0]), kept[beginnings[0]]) if beginnings else (0, None)
+        assert prefixes.longest(ids) == wanted
+
+
+def test_what_is_only_measured_is_not_kept(desk):
+    texts(desk, desk.order(ask(prompt="the king", echo=True, logprobs=0, max_tokens=0)))
+    assert len(desk.prefixes) == 0
+    texts(desk, desk.order(ask(prompt="the king", echo=True, logprobs=0, max_tokens=1)))
+    assert len(desk.prefixes) == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({}, 10), ({"n": 3}, 30), ({"prompt": ["the king"] * 2, "n": 3}, 60),
+        ({"logprobs": 0}, 10), ({"logprobs": 4}, 50), ({"echo": True}, 18),
+        ({"echo": True, "max_tokens": 0, "logprobs": 2, "n": 2}, 48),
+    ],
+)  # fmt: skip
+def test_an_answer_may_be_so_long_and_no_longer(model, values, told):
+    wanted = ask(**{"prompt": "the king", "max_tokens": 10, **values})
+    Desk("m", model, Limits(max_answer=told)).order(wanted)
+    with pytest.raises(RequestError, match=f"{told} tokens.*; {told - 1} are the most") as caught:
+        Desk("m", model, Limits(max_answer=told - 1)).order(wanted)
+    assert caught.value.status == 400
+
+
+def test_one_small_request_makes_no_huge_answer(desk):
+    with pytest.raises(RequestError, match="fewer texts"):
+        desk.order(ask(prompt="t" * 16_384, n=128, echo=True, logprobs=20, max_tokens=0))
+
+
+@pytest.mark.parametrize("count", [0, 1, 4, 5, 8, 9])
+def test_the_parts_of_a_piece_add_up_to_it(count):
+    text = "zwölf!" * 3
+    tokens = [Token("t", at, Chance(-1.0, {})) for at in [0, 1, 1, 2, 5, 5, 5, 9, 17][:count]]
+    parts = list(Told(3, text, tokens, "stop").parts(4))
+    assert len(parts) == max(1, -(-count // 4))
+    assert "".join(part.text for part in parts) == text
+    assert [token for part in parts for token in part.tokens] == tokens
+    assert [part.finish for part in parts] == [None] * (len(parts) - 1) + ["stop"]
+    assert {part.index for part in parts} == {3}
+    begin = 0
+    for part in parts:
+        assert all(token.offset >= begin for token in part.tokens)
+        begin += len(part.text)
+
+
+def test_a_whole_answer_is_its_pieces_put_together(desk):
+    order = desk.order(ask(prompt=["the", "a"], n=2, max_tokens=9, logprobs=1, echo=True))
+    desk.take(order)
+    pieces = [piece for _, piece in told(desk)]
+    answer = Answer(order, desk)
+    whole = json.loads(answer.whole(pieces))
+    choices = [answer.piece(piece)["choices"][0] for piece in pieces]
+    assert whole["choices"] == sorted(choices, key=lambda choice: choice["index"])
+    assert whole["usage"] == {"prompt_tokens": 4, "completion_tokens": 36, "total_tokens": 40}
+    assert whole.keys() - {"choices", "usage"} == answer.end().keys() - {"choices", "usage"}
 
 
 def test_a_stream_of_any_prompts_is_as_each_alone(desk, model):
@@ -207,6 +285,30 @@ def test_a_step_that_breaks_down_is_told_to_all(desk):
     assert asyncio.run(orders()) == ["a bug"] * 4
 
 
+def test_a_step_that_ends_after_the_loop_does_no_harm(desk):
+    begun, go, turn = threading.Event(), threading.Event(), desk.turn
+
+    def slow():
+        begun.set()
+        go.wait()
+        while not desk.fresh:
+            turn()
+
+    async def order():
+        worker = Worker([desk], Limits(), Metrics(), asyncio.get_running_loop())
+        worker.submit(desk.order(ask(prompt="the", max_tokens=1)))
+        desk.turn = slow
+        worker.start()
+        begun.wait()
+        worker.stop()
+        return worker
+
+    worker = asyncio.run(order())
+    go.set()
+    worker.join()
+    assert worker.fault is None
+
+
 def test_a_prompt_may_be_so_long_and_no_longer(model):
     desk = Desk("m", model, Limits(max_prompt=10))
     assert desk.order(ask(prompt="t" * 10)).prompt_tokens == 10
@@ -221,6 +323,39 @@ def test_symbols_that_are_not_known_are_refused_or_replaced(model):
     (beginning,) = desk.order(ask(prompt="the \N{SNOWMAN}king")).beginnings
     assert beginning.text == "the king"
     assert beginning.offsets == list(range(8))
+
+
+@pytest.mark.parametrize("level", ["char", "word", "bpe"])
+@pytest.mark.parametrize(
+    ("normalize", "typed", "read"),
+    [
+        ("nfc", "zwo\u0308lf Boxka\u0308mpfer", "zwölf Boxkämpfer"),
+        ("nfkc", "fünf ﬁese ﬃne", "fünf fiese ffine"),
+        ("nfkc", " ﬁese", " fiese"),
+        ("none", "zwölf Boxkämpfer", "zwölf Boxkämpfer"),
+    ],
+)
+def test_offsets_are_those_of_the_text_that_was_read(tmp_path, level, normalize, typed, read):
+    text = f"zwölf Boxkämpfer fünf fiese ffine\nund fiese{read}\n" * 20
+    (tmp_path / "text").write_text(text, encoding="utf-8")
+    config = PrepConfig(
+        level=level, normalize=normalize, vocab_size=300 if level == "bpe" else None
+    )
+    corpus = prepare([tmp_path / "text"], tmp_path / "data", config)
+    network = build(NetworkConfig(width=8, cell="gru"), corpus.tokenizer.vocabulary)
+    weights = {name: w.numpy() for name, w in initial_weights(network, 1).items()}
+    made = model_file.Model(network, weights, corpus.tokenizer, corpus_hash=corpus.hash)
+    model_file.save(made, tmp_path / "model.safetensors")
+    desk = Desk("m", tmp_path / "model.safetensors", Limits())
+    (beginning,) = desk.order(ask(prompt=typed)).beginnings
+    assert beginning.text == read
+    pieces = [corpus.tokenizer.pieces[id] for id in beginning.ids[beginning.unasked :]]
+    assert b"".join(pieces).decode().removeprefix(" ") == read.removeprefix(" ")
+    for piece, at in zip(pieces, beginning.offsets, strict=True):
+        with contextlib.suppress(UnicodeDecodeError):
+            name = piece.decode()
+            lead = at == 0 and name.startswith(" ") and not read.startswith(" ")
+            assert read[at:].startswith(name[lead:])
 
 
 @pytest.mark.parametrize("level", ["byte", "bpe", "word"])

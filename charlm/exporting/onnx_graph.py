@@ -20,6 +20,7 @@ from charlm.model_file import Model
 OPERATORS = 18  # the operator set, and with it the least IR version that has it
 IR_VERSION = 8
 LARGEST = 2**31 - 1  # bytes: what a protocol buffer can be
+REST = 2**27  # of them, for all that is no weight: the steps, the tokenizer
 
 
 def save(model: Model, path: Path) -> None:
@@ -32,9 +33,10 @@ def save(model: Model, path: Path) -> None:
         import onnx
     except ImportError as error:
         raise ConfigError("--to onnx takes onnx: pip install 'charlm[onnx]'.") from error
-    proto = _graph(model, onnx)
-    if proto.ByteSize() > LARGEST:
+    # Before the graph is made, as a protocol buffer that large can't even be checked.
+    if sum(weight.nbytes for weight in model.weights.values()) > LARGEST - REST:
         raise ConfigError("the model has over 2 GB of weights, more than one ONNX file holds.")
+    proto = _graph(model, onnx)
     with atomic.whole_file(path) as temporary:
         temporary.write_bytes(proto.SerializeToString())
 

@@ -16,6 +16,7 @@ from charlm.inspection.gradient import WARMUP, norms
 from charlm.inspection.units import Units
 from charlm.model_file import Model
 from charlm.reporting import commands, passage, units
+from charlm.reporting.page import block
 from charlm.reporting.source import Source
 from charlm.sampling.engine import NumpyEngine
 from charlm.sampling.generate import Row
@@ -29,6 +30,8 @@ SEEDS = 8  # whose curves are drawn
 SAMPLES = 12
 SAMPLE_CHARS = 400  # of each, whatever a log holds
 WORD = 200  # characters of a setting
+PIECE_BYTES = 240  # of the JSON of a piece of the passage
+SYMBOL_BYTES = 80  # of the JSON of a symbol
 BOTH_SIDES = "A bidirectional network reads a text from both ends, and has no one state at a place."
 
 
@@ -135,10 +138,10 @@ def _passage(source: Source, missing: dict[str, str]) -> dict[str, Any]:
             "split": source.split,
             "nats": found.nats,
             "both_sides": bool(model.network.config.bidirectional),
-            "symbols": [model.tokenizer.symbol(id)[:WORD] for id in used],
+            "symbols": [short(model.tokenizer.symbol(id), SYMBOL_BYTES) for id in used],
             "pieces": [
                 [
-                    piece.text,
+                    short(piece.text, PIECE_BYTES),
                     round(piece.nats, 6),
                     [[place[id], round(share, 5)] for id, share in piece.likeliest],
                 ]
@@ -162,6 +165,14 @@ def _passage(source: Source, missing: dict[str, str]) -> dict[str, Any]:
             ],
         }
     return facts
+
+
+def short(text: str, most: int) -> str:
+    """A text whose JSON takes `most` bytes at most; where the rest is left out, "…" ends it."""
+    if len(block(text)) <= most:
+        return text
+    end = next(end for end in range(most, -1, -1) if len(block(f"{text[:end]}…")) <= most)
+    return f"{text[:end]}…"
 
 
 def _memory(source: Source) -> dict[str, Any]:

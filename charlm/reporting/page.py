@@ -30,7 +30,7 @@ def page(facts: dict[str, Any]) -> str:
     return re.sub(r"\{\{(\w+)\}\}", lambda slot: parts[slot[1]], _read("report.html"))
 
 
-def block(facts: dict[str, Any]) -> str:
+def block(facts: Any) -> str:
     """The facts as JSON that may stand in a script element: no "<" or ">" or "&" is left in it."""
     text = json.dumps(facts, allow_nan=False, separators=(",", ":"))
     return re.sub("[<>&]", lambda match: f"\\u{ord(match[0]):04x}", text)

@@ -45,13 +45,17 @@ class Answer:
         """A piece of one text."""
         return {**self._about, "choices": [self._choice([told])]}
 
-    def whole(self, told: Iterable[Told]) -> dict[str, Any]:
-        """All texts, each put together from its pieces."""
+    def whole(self, told: Iterable[Told]) -> bytes:
+        """The JSON of all texts, each put together from its pieces.
+
+        It is made text by text, so that on a thread of its own it holds up no other for long.
+        """
         pieces: dict[int, list[Told]] = {}
         for one in told:
             pieces.setdefault(one.index, []).append(one)
-        choices = [self._choice(pieces[index]) for index in sorted(pieces)]
-        return {**self._about, "choices": choices, "usage": self.usage()}
+        about = dumped({**self._about, "usage": self.usage()})
+        choices = b",".join(dumped(self._choice(pieces[index])) for index in sorted(pieces))
+        return about[:-1] + b',"choices":[' + choices + b"]}"
 
     def end(self) -> dict[str, Any]:
         """The last piece where the usage is asked for."""
@@ -63,13 +67,19 @@ class Answer:
         return {"prompt_tokens": read, "completion_tokens": drawn, "total_tokens": read + drawn}
 
     def _choice(self, told: list[Told]) -> dict[str, Any]:
-        tokens = [token for one in told for token in one.tokens]
-        return {
-            "index": told[0].index,
+        tokens, order = [token for one in told for token in one.tokens], self._order
+        index = told[0].index
+        choice = {
+            "index": index,
             "text": "".join(one.text for one in told),
-            "logprobs": None if self._order.asked.logprobs is None else _logprobs(tokens),
+            "logprobs": None if order.asked.logprobs is None else _logprobs(tokens),
             "finish_reason": told[-1].finish,
         }
+        if order.asked.echo:
+            # Beyond OpenAI's form: where the prompt ends may not be where the one that was sent
+            # does, as symbols that are not known can be left out.
+            choice["echoed_chars"] = len(order.beginnings[index // order.asked.n].text)
+        return choice
 
 
 def _logprobs(tokens: list[Token]) -> dict[str, list[Any]]:

@@ -20,7 +20,7 @@ from charlm.score import log_softmax
 from charlm.serving.limits import Limits
 from charlm.serving.prefixes import Prefixes
 from charlm.serving.request import SEEDS, Asked, Prompt, RequestError
-from charlm.serving.texts import Beginning, Chance, Order, Reading, Text, Writing
+from charlm.serving.texts import Beginning, Chance, Order, Reading, Text, Token, Writing
 
 AGAIN = 32  # steps of a row that is read again, while the others go on by one
 LEAST_LOGPROB = -9999.0  # JSON has no infinity; this is OpenAI's
@@ -73,12 +73,28 @@ class Desk:
         return len(self._waiting)
 
     def order(self, asked: Asked) -> Order:
-        """What to do for a request. Raises RequestError where the model can't read a prompt."""
+        """What to do for a request.
+
+        Raises RequestError where the model can't read a prompt, or the answer would be too long.
+        """
         beginnings = [self._beginning(prompt, asked.scores) for prompt in asked.prompts]
+        self._check_size(asked, beginnings)
         seed = random.SystemRandom().randrange(2**31) if asked.seed is None else asked.seed
         drawing = dataclasses.replace(self._drawing(asked.config), seed=seed % SEEDS)
         manner = Manner(asked.config, drawing.seed, stops=asked.stop)
         return Order(asked, beginnings, manner, drawing)
+
+    def _check_size(self, asked: Asked, beginnings: list[Beginning]) -> None:
+        echoed = sum(one.prompt_tokens for one in beginnings) if asked.echo else 0
+        tokens = asked.n * (echoed + asked.max_tokens * len(beginnings))
+        told = tokens * (1 + (asked.logprobs or 0))
+        if told > self._limits.max_answer:
+            raise RequestError(
+                f"the answer could tell of {told} tokens, alternatives among them;"
+                f" {self._limits.max_answer} are the most: ask for fewer texts (n), a lower"
+                " max_tokens or fewer logprobs",
+                code="answer_too_long",
+            )
 
     def take(self, order: Order) -> None:
         """Takes in an order."""
@@ -154,21 +170,29 @@ class Desk:
             if isinstance(row, Reading) and batch.has_read(i):
                 ready.add(i)
                 place = batch.place(i)
-                self.prefixes.keep(row.beginning.ids, place)
+                # A text that is only measured is hardly ever gone on from.
+                if not row.order.asked.scores:
+                    self.prefixes.keep(row.beginning.ids, place)
                 self._begin(row, place)
         if ready:
             batch.remove(ready)
 
     def _begin(self, read: Reading, place: Place) -> None:
         """The texts that begin where that row has read its prompt, before all that wait."""
-        n = read.order.asked.n
+        n, echoed = read.order.asked.n, self._echoed(read)
         for j in reversed(range(n)):
             text = Text(read.order, read.number * n + j, self.tokenizer, self._names)
-            text.begin(read.chances)
+            text.begin(echoed)
             if text.finish is None:
                 self._waiting.appendleft(Writing(text, place))
             if text.has_news:
                 self.fresh[text] = None
+
+    def _echoed(self, read: Reading) -> list[Token]:
+        """The tokens of a prompt, where their chances were asked for."""
+        one = read.beginning
+        asked = zip(one.ids[one.unasked :], one.offsets, read.chances, strict=False)
+        return [Token(self._names[id], at, chance) for id, at, chance in asked]
 
     def _chances(self, ids: list[int]) -> dict[int, Chance]:
         """What was expected where rows read or draw those ids, for the rows that tell it."""
@@ -207,9 +231,9 @@ class Desk:
         for id in ids:
             offsets.append(at)
             at += len(decoder.feed(id))
-        # A word carries a space before it, which was not typed before the first.
-        lead = at - len(text) if at > len(text) else 0
-        offsets = [max(0, offset - lead) for offset in offsets]
+        if ids and self.tokenizer.pieces[ids[0]].startswith(b" ") and not text.startswith(" "):
+            # A word carries a space before it, which was not typed before the first.
+            offsets = [max(0, offset - 1) for offset in offsets]
         # A text that is drawn begins as `charlm sample` begins it; one that is only measured
         # stands, as in `charlm score`, after a newline where the model knows one.
         before = self._opening if scored or not ids else []
@@ -229,9 +253,16 @@ class Desk:
             ids = encode(body, self._limits.unknown) if scored else self._prompts.ids(body)
         except DataError as error:
             raise RequestError(f"the prompt has symbols {error}", param="prompt") from error
-        shown = body if self._limits.unknown == "error" else self._prompts.shown(body)
         end = [self._end] if ends else []
-        return [*ids.tolist(), *end], shown + prompt[len(body) :]
+        return [*ids.tolist(), *end], self._shown(body, ids) + prompt[len(body) :]
+
+    def _shown(self, body: str, ids: np.ndarray) -> str:
+        """What was typed, or, where it is not that which was read, the text of the ids."""
+        if self._limits.unknown == "error" and self.tokenizer.normalize == "none":
+            return body
+        text = self.tokenizer.decode(ids)
+        is_typed = self.tokenizer.level != "word" or body.startswith(" ")
+        return text if is_typed else text.removeprefix(" ")
 
 
 def _name(piece: bytes) -> str:

@@ -13,6 +13,9 @@ from charlm.serving.request import RequestError
 from charlm.serving.texts import Order, Told
 from charlm.serving.worker import Worker
 
+PART_TOKENS = 512  # of a text that are told in one event
+FULL_BYTES = 1 << 16  # of events that are sent together
+
 T = TypeVar("T")
 
 
@@ -48,17 +51,29 @@ class Stream(Response):
                 await send(start)
                 await _unless_gone(receive, self._send(send))
         except TimeoutError:
-            error = RequestError("it took too long", status=408, code="timeout")
-            await _say(send, answers.event(error.body), more=False)
+            await self._break_off(
+                send, RequestError("it took too long", status=408, code="timeout")
+            )
         except RequestError as error:
-            await _say(send, answers.event(error.body), more=False)
+            await self._break_off(send, error)
         finally:
             self._worker.cancel(self._order)
 
+    async def _break_off(self, send: Send, error: RequestError) -> None:
+        # Before it is told: who does not read holds up the telling.
+        self._worker.cancel(self._order)
+        await _say(send, answers.event(error.body), more=False)
+
     async def _send(self, send: Send) -> None:
         async for some in _pieces(self._order):
-            events = [answers.event(self._answer.piece(told)) for told in some]
-            await _say(send, b"".join(events))
+            events = b""
+            for part in (part for told in some for part in told.parts(PART_TOKENS)):
+                events += answers.event(self._answer.piece(part))
+                if len(events) > FULL_BYTES:
+                    await _say(send, events)
+                    events = b""
+            if events:
+                await _say(send, events)
         usage = answers.event(self._answer.end()) if self._order.asked.include_usage else b""
         await _say(send, usage + answers.DONE, more=False)
 

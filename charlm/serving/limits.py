@@ -21,6 +21,12 @@ class Limits(Knobs):
     queue: int = knob(256, "Texts that may wait for a place; more are refused (429).", low=0)
     max_prompt: int = knob(16_384, "Tokens that a prompt may have.", low=1)
     max_tokens: int = knob(4_096, "Tokens that a completion may have.", low=1)
+    max_answer: int = knob(
+        1 << 20,
+        "Tokens that an answer may tell of: n times those of the prompts (with echo) and of the"
+        " completions, each with its logprobs alternatives.",
+        low=1,
+    )
     max_body: int = knob(1 << 20, "Bytes that a request may have.", low=1)
     timeout: float = knob(
         120.0, "Time that a request may take (such as 90s or 2m).", above=0, unit="duration"

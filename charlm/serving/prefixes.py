@@ -1,7 +1,7 @@
 """Beginnings of texts that were read already, kept as states."""
 
 import itertools
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,6 +9,7 @@ import numpy as np
 from charlm.sampling.generate import Place
 
 SIZE_BYTES = 64 << 20
+ENTRY_BYTES = 1 << 10  # what Python takes for an entry, beside its arrays
 
 
 class Prefixes:
@@ -22,6 +23,7 @@ class Prefixes:
         self.misses = 0
         self._room = size_bytes
         self._kept: OrderedDict[bytes, tuple[Place, int]] = OrderedDict()
+        self._lengths: Counter[int] = Counter()  # of the keys, in bytes
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -29,7 +31,8 @@ class Prefixes:
     def longest(self, ids: Sequence[int]) -> tuple[int, Place | None]:
         """How many of ids have been read in the longest beginning that is kept, and its place."""
         whole = _key(ids)
-        found = max((key for key in self._kept if whole.startswith(key)), key=len, default=None)
+        lengths = sorted((n for n in self._lengths if n <= len(whole)), reverse=True)
+        found = next((whole[:n] for n in lengths if whole[:n] in self._kept), None)
         if found is None:
             self.misses += 1
             return 0, None
@@ -42,6 +45,7 @@ class Prefixes:
         key = _key(ids)
         self._let_go(key)
         self._kept[key] = place, _size(key, place)
+        self._lengths[len(key)] += 1
         self._room -= self._kept[key][1]
         while self._room < 0:
             self._let_go(next(iter(self._kept)))
@@ -49,6 +53,9 @@ class Prefixes:
     def _let_go(self, key: bytes) -> None:
         if key in self._kept:
             self._room += self._kept.pop(key)[1]
+            self._lengths[len(key)] -= 1
+            if not self._lengths[len(key)]:
+                del self._lengths[len(key)]
 
 
 _WIDTH = 4  # bytes of an id in a key
@@ -62,4 +69,5 @@ def _size(key: bytes, place: Place) -> int:
     """The bytes that an entry takes, roughly."""
     states = [place.state, place.exact or ()]
     arrays = itertools.chain.from_iterable(itertools.chain.from_iterable(states))
-    return len(key) + place.logits.nbytes + 8 * len(place.since) + sum(a.nbytes for a in arrays)
+    size = len(key) + place.logits.nbytes + 8 * len(place.since) + sum(a.nbytes for a in arrays)
+    return ENTRY_BYTES + size

@@ -1,6 +1,7 @@
 """A server from its start to its end: sockets, signals, and a drain before it stops."""
 
 import asyncio
+import functools
 import logging
 import os
 import signal
@@ -29,6 +30,7 @@ from charlm.serving.worker import Worker
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 LINGER_S = 1.0
+STEP_S = 5.0  # that the worker may take for the step that it is in at the end
 
 Tell = Callable[[str], None]
 
@@ -99,7 +101,7 @@ async def _serve(
     app = application(desks, worker, metrics, limits, token=token, local=local)
     config = uvicorn.Config(
         app,
-        http=_Protocol,
+        http=functools.partial(_Protocol, limits.timeout),  # type: ignore[arg-type]
         ws="none",
         lifespan="off",
         loop="asyncio",
@@ -107,7 +109,6 @@ async def _serve(
         access_log=False,
         proxy_headers=False,
         server_header=False,
-        limit_concurrency=CONNECTIONS,
         timeout_graceful_shutdown=limits.drain,  # type: ignore[arg-type]
     )
     logging.getLogger("uvicorn").setLevel(logging.ERROR)
@@ -117,7 +118,7 @@ async def _serve(
         await server.serve(sockets=[listener])
     finally:
         worker.stop()
-        worker.join(limits.drain)
+        worker.join(STEP_S)
     if worker.fault is not None:
         raise worker.fault
     if server.cut_off:
@@ -169,37 +170,83 @@ class _Server(uvicorn.Server):
 
 
 class _Protocol(H11Protocol):
-    """HTTP whose errors have OpenAI's form, and which does not wait for ever for a request."""
+    """HTTP whose errors have OpenAI's form, and which does not wait for ever for a client.
+
+    A request must have come HEADERS_S after its first byte, and a client that lets what it is sent
+    lie for `timeout` seconds is cut off.
+    """
+
+    def __init__(self, timeout: float, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._timeout = timeout
+        self._refused = False
+        self._stalled: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self._refused = False
         self._timer = self.loop.call_later(HEADERS_S, self._give_up)
+        if len(self.connections) > CONNECTIONS:
+            message = "there are too many connections; try again later"
+            headers = {"Retry-After": "1"}
+            self._refuse(RequestError(message, status=503, headers=headers))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._timer.cancel()
+        self._go_on_writing()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if not self._refused:
-            super().data_received(data)
+        if self._refused:
+            return
+        super().data_received(data)
+        if self._refused:
+            return
+        if not self._is_idle:
+            self._timer.cancel()
+        elif self._timer.cancelled():
+            self._timer = self.loop.call_later(HEADERS_S, self._give_up)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stalled = self.loop.call_later(self._timeout, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._go_on_writing()
+
+    def _go_on_writing(self) -> None:
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
+
+    @property
+    def _is_idle(self) -> bool:
+        """Whether no request is being answered."""
+        return self.cycle is None or self.cycle.response_complete
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(RequestError(msg.rstrip(".")))
 
     def _give_up(self) -> None:
-        if self.cycle is None and not self.transport.is_closing():
+        if self._is_idle and not self.transport.is_closing():
             self._refuse(RequestError("no request came", status=408, code="timeout"))
 
     def _refuse(self, error: RequestError) -> None:
         """Answers what is no request, and closes when who is still sending can have heard it."""
+        if not self._is_idle:
+            # The application knows of a beginning of it, and would answer that.
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
         body = answers.dumped(error.body)
-        reason = HTTPStatus(error.status).phrase
-        self.transport.write(
-            f"HTTP/1.1 {error.status} {reason}\r\nContent-Type: application/json\r\n"
-            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode()
-            + body
-        )
+        headers = {
+            "Content-Type": "application/json",
+            "Content-Length": str(len(body)),
+            "Connection": "close",
+            **error.headers,
+        }
+        head = [f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}"]
+        head += [f"{name}: {value}" for name, value in headers.items()]
+        self.transport.write("\r\n".join([*head, "", ""]).encode() + body)
         self._refused = True
         self.transport.write_eof()
         self._timer.cancel()

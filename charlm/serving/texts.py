@@ -3,7 +3,7 @@
 import asyncio
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from charlm.sampling.generate import Drawing, Place, Row
@@ -47,6 +47,11 @@ class Beginning:
     text: str
     offsets: list[int]
 
+    @property
+    def prompt_tokens(self) -> int:
+        """How many tokens the prompt has."""
+        return len(self.ids) - self.unasked
+
 
 @dataclass(frozen=True)
 class Told:
@@ -56,6 +61,16 @@ class Told:
     text: str
     tokens: list[Token]
     finish: str | None
+
+    def parts(self, most: int) -> Iterator["Told"]:
+        """It in parts of so many tokens at most, which add up to it; one where it has none."""
+        tokens, done = self.tokens, 0
+        for at in range(most, len(tokens), most):
+            end = tokens[at].offset - tokens[0].offset
+            yield Told(self.index, self.text[done:end], tokens[at - most : at], None)
+            done = end
+        rest = tokens[(len(tokens) - 1) // most * most :] if tokens else []
+        yield Told(self.index, self.text[done:], rest, self.finish)
 
 
 @dataclass(eq=False)
@@ -83,7 +98,7 @@ class Order:
     @property
     def prompt_tokens(self) -> int:
         """The tokens of all its prompts."""
-        return sum(len(one.ids) - one.unasked for one in self.beginnings)
+        return sum(one.prompt_tokens for one in self.beginnings)
 
 
 class Text:
@@ -103,13 +118,11 @@ class Text:
         self._pieces: list[str] = []
         self._certain = 0  # characters that have been emitted
 
-    def begin(self, chances: Sequence[Chance]) -> None:
-        """Its prompt has been read, with those chances where they were asked for."""
-        one = self._beginning
+    def begin(self, echoed: Sequence[Token]) -> None:
+        """Its prompt has been read; its tokens are told, where they are asked for."""
         if self.order.asked.echo:
-            self._pieces.append(one.text)
-            asked = zip(one.ids[one.unasked :], one.offsets, chances, strict=False)
-            self._tokens = [Token(self._names[id], at, chance) for id, at, chance in asked]
+            self._pieces.append(self._beginning.text)
+            self._tokens = [*echoed]
         if not self._left:
             self._end()
 

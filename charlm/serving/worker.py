@@ -3,7 +3,8 @@
 import asyncio
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from charlm.serving.desk import Desk
 from charlm.serving.limits import Limits
@@ -85,7 +86,7 @@ class Worker(threading.Thread):
                 self._tell()
         except BaseException as error:
             self.fault = error
-            self._loop.call_soon_threadsafe(self._fail, error)
+            self._on_loop(self._fail, error)
 
     def _hand(self, order: Order) -> None:
         with self._changed:
@@ -127,7 +128,15 @@ class Worker(threading.Thread):
                 self._metrics.first_s.observe(now - text.order.began)
             self._desks[text.order.asked.model].fresh.pop(text)
         news = [(text.order, text.new()) for text in told]
-        self._loop.call_soon_threadsafe(self._deliver, news)
+        self._on_loop(self._deliver, news)
+
+    def _on_loop(self, call: Callable[..., None], *args: Any) -> None:
+        try:
+            self._loop.call_soon_threadsafe(call, *args)
+        except RuntimeError:
+            # It has been closed: at the end nobody waited for a step that took long.
+            if not self._stopping:
+                raise
 
     def _deliver(self, news: list) -> None:
         for order, told in news:

@@ -135,7 +135,7 @@
     const { back, trained, untrained } = facts.gradient;
     part("gradient-note").textContent = "The norm of the gradient of the loss at a place with respect to the state so many symbols before it. Where it vanishes, nothing can be learned from so far away; where it grows, it explodes.";
     chart(part("gradient-chart"), { across: "symbols back", up: "norm", scaleY: "power", curves: [
-      { name: "before training", x: back, y: untrained, colour: 0, faint: true },
+      { name: "untrained", x: back, y: untrained, colour: 0, faint: true },
       { name: "trained", x: back, y: trained, colour: 1 },
     ] });
   }

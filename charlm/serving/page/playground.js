@@ -8,10 +8,12 @@ const VISIBLE = { " ": "␣", "\n": "↵", "\t": "⇥", "": "∅" };
 
 const $ = (id) => document.getElementById(id);
 
-// The text so far: its characters, and of each token where it begins, how likely it was, what else
-// was likely, and its span.
+// The text so far: its characters, and of each piece where it begins, its name, how likely it was,
+// what else was likely, how many tokens it took, and its span. A piece is a token, or all that a
+// character takes whose bytes lie in several; `begun` is one of which bytes are still to come.
 let characters = [];
 let tokens = [];
+let begun = null;
 let running = null;
 
 function bitsOf(logprob) {
@@ -97,42 +99,49 @@ async function* events(response) {
 function clear() {
   characters = [];
   tokens = [];
+  begun = null;
   $("text").replaceChildren();
   $("alternatives").hidden = true;
 }
 
-function add(choice, given) {
+function add(choice) {
   characters.push(...choice.text);
-  const { text_offset: offsets, token_logprobs: costs, top_logprobs: tops } = choice.logprobs;
+  const told = choice.logprobs;
   const added = document.createDocumentFragment();
-  offsets.forEach((begin, i) => {
-    const end = offsets[i + 1] ?? characters.length;
-    if (end === begin) {
+  told.text_offset.forEach((begin, i) => {
+    const end = told.text_offset[i + 1] ?? characters.length;
+    const piece = begun ?? { begin, name: told.tokens[i], logprob: 0, top: told.top_logprobs[i], count: 0 };
+    piece.logprob += told.token_logprobs[i];
+    piece.count += 1;
+    begun = end === begin ? piece : null;
+    if (begun) {
       return; // A byte of a character that comes with a later token.
     }
-    const bits = bitsOf(costs[i]);
+    const bits = bitsOf(piece.logprob);
     const span = document.createElement("span");
     const text = characters.slice(begin, end).join("");
     span.textContent = text === "\n" ? "↵\n" : text;
     span.className = `s${LEVELS_BITS.filter((level) => bits >= level).length}`;
-    span.classList.toggle("given", begin < given);
+    span.classList.toggle("given", begin < choice.echoed_chars);
     span.setAttribute("role", "button");
     span.setAttribute("aria-label", `${shown(text)}, ${bits.toFixed(1)} bits`);
     span.tabIndex = tokens.length ? -1 : 0;
     span.dataset.number = tokens.length;
-    tokens.push({ begin, text, logprob: costs[i], top: tops[i], span });
+    tokens.push({ ...piece, text, span });
     added.append(span);
   });
   $("text").append(added);
 }
 
 function tell(began, seed) {
-  const drawn = tokens.filter((token) => !token.span.classList.contains("given"));
+  const pieces = tokens.filter((token) => !token.span.classList.contains("given"));
+  const drawn = begun ? [...pieces, begun] : pieces;
+  const count = drawn.reduce((sum, token) => sum + token.count, 0);
   const bits = drawn.reduce((sum, token) => sum + bitsOf(token.logprob), 0);
   const elapsed_s = (performance.now() - began) / 1000;
-  const rate = Math.round(drawn.length / elapsed_s).toLocaleString("en");
-  const mean = drawn.length ? (bits / drawn.length).toFixed(2) : "–";
-  $("status").textContent = `${drawn.length} tokens, ${rate}/s, ${mean} bits each, seed ${seed}`;
+  const rate = Math.round(count / elapsed_s).toLocaleString("en");
+  const mean = count ? (bits / count).toFixed(2) : "–";
+  $("status").textContent = `${count} tokens, ${rate}/s, ${mean} bits each, seed ${seed}`;
 }
 
 async function write() {
@@ -145,13 +154,12 @@ async function write() {
   const began = performance.now();
   try {
     const body = JSON.stringify(asked());
-    const given = [...$("prompt").value].length;
     const sent = { method: "POST", headers: headers(), body, signal: mine.signal };
     for await (const event of events(await checked(await fetch("/v1/completions", sent)))) {
       if (event.error) {
         throw new Error(event.error.message);
       }
-      add(event.choices[0], given);
+      add(event.choices[0]);
       tell(began, event.seed);
     }
   } catch (error) {
@@ -200,7 +208,7 @@ function alternative(token, text, logprob) {
   name.textContent = shown(text);
   chance.textContent = percent(logprob);
   button.type = "button";
-  button.classList.toggle("came", text === token.text);
+  button.classList.toggle("came", text === token.name);
   button.append(bar, name, chance);
   button.addEventListener("click", () => {
     $("prompt").value = characters.slice(0, token.begin).join("") + text;
