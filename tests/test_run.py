@@ -227,6 +227,39 @@ def test_a_run_goes_on_on_another_kind_of_device_and_says_so(data, tmp_path):
     assert any("not bit for bit" in line for line in said)
 
 
+def first_line(out):
+    return json.loads((out / "log.jsonl").read_text().splitlines()[0])
+
+
+@pytest.mark.parametrize(("native", "precision"), [(True, "bfloat16"), (False, "float32")])
+def test_products_are_in_bfloat16_where_the_processor_has_it(
+    data, tmp_path, monkeypatch, native, precision
+):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: native)
+    run(data, tmp_path / "a")
+    assert first_line(tmp_path / "a")["training"]["precision"] == precision
+
+
+@pytest.mark.parametrize("changes", [{}, {"precision": "float32"}])
+def test_a_run_in_bfloat16_goes_on_where_it_is_slow_and_says_so(
+    data, tmp_path, monkeypatch, changes
+):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    run(data, tmp_path / "a", training={"precision": "bfloat16"}, listener=stop_at(3))
+    said = []
+    listener = Listener(say=said.append)
+    begin.resume(tmp_path / "a", None, {}, listener, time.monotonic())
+    assert not said
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
+    one = begin.resume(tmp_path / "a", None, changes, listener, time.monotonic())
+    (told,) = said
+    assert "threads, bfloat16, and this is" in told
+    assert "not bit for bit" in told
+    assert one.config.precision == changes.get("precision", "bfloat16")
+    assert one.go().steps == SMALL_RUN["steps"]
+
+
 def test_a_run_that_moved_takes_its_own_corpus_along(tmp_path):
     (tmp_path / "text").write_text(TEXT)
     out = tmp_path / "here"
@@ -462,6 +495,18 @@ def test_a_second_signal_acts_at_once():
     with Interrupts() as interrupts:
         signal.raise_signal(signal.SIGINT)
         assert interrupts.received == signal.SIGINT
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_signal_that_is_passed_on_twice_was_meant_once():
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    with Interrupts(repeats_s=0.2) as interrupts:
+        for _ in range(3):
+            signal.raise_signal(signal.SIGINT)
+        assert interrupts.received == signal.SIGINT
+        time.sleep(0.3)
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     signal.signal(signal.SIGINT, before)
