@@ -32,7 +32,7 @@ from charlm.training.standing import Listener
 TESTS = Path(__file__).parent
 # Saves come with validations, so that there is always one that is not long ago.
 OPTIONS = [
-    "--steps", 240, "--eval-every", 6, "--dropout", 0.1, "--weight-drop", 0.1, "--average", "ema",
+    "--steps", 240, "--eval-every", 12, "--dropout", 0.1, "--weight-drop", 0.1, "--average", "ema",
     "--width", 16, "--batch", 6, "--context", 16, "--seed", 1, "--device", "cpu",
     "--precision", "float32",
 ]  # fmt: skip
