@@ -69,12 +69,17 @@ def room_for(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in FULL:
+        if not was_full(error):
             raise
         raise DataError(
             f"{path} could not be written ({os.strerror(error.errno)}); what was there before is as"
             " it was. Make room, or choose another place."
         ) from error
+
+
+def was_full(error: BaseException | None) -> bool:
+    """Whether the error is that of a disk without room."""
+    return isinstance(error, OSError) and error.errno in FULL
 
 
 def clear_away(directory: Path, names: tuple[str, ...]) -> None:

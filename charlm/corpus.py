@@ -134,7 +134,7 @@ def prepare(
     grow: bool = False,
     force: bool = False,
     jobs: int | None = None,
-    work: Path | None = None,
+    finish: Callable[[Path], None] = lambda directory: None,
     say: Callable[[str], None] = lambda message: None,
     advance: Callable[[int], None] = lambda size_bytes: None,
 ) -> Corpus:
@@ -142,11 +142,11 @@ def prepare(
 
     The sources are read one after another; `Path("-")` is stdin. With `tokenizer` its level and
     normal form replace those of `config`, and `grow` adds to it the symbols of the text that it
-    lacks (`Tokenizer.grown`). So many processes, `jobs` (None: all cores for a long text), work on
-    it, of which nothing in the corpus tells. What they have done lies in `work` (None: beside
-    `out`), so that a start after one that was killed goes on from it. `say` is told what is
-    noteworthy, a line at a time, and `advance` how many more bytes were read. Raises DataError
-    where a source cannot be used, and ConfigError where a knob does not fit the level.
+    lacks (`Tokenizer.grown`). How many processes work on it, `jobs` (None: all cores for a long
+    text), changes nothing. What they have done lies beside `out`, to go on from after a kill.
+    `finish` may add to the directory before it has its name. `say` is told what is noteworthy, a
+    line at a time, and `advance` how many more bytes were read. Raises DataError where a source
+    can't be used, and ConfigError where a knob does not fit the level.
     """
     if tokenizer is not None:
         config = replace(
@@ -159,11 +159,10 @@ def prepare(
             )
     if config.level == "byte" and (config.vocab_size is not None or config.min_count > 1):
         raise ConfigError("the bytes are 256; --vocab-size and --min-count have no place there.")
-    out = Path(out)
-    paths = [Path(source) for source in sources]
+    out, paths = Path(out), [Path(source) for source in sources]
     refuse_existing(out.absolute(), markers=(MARKER,), force=force)
     with (
-        workplace(work or place(out), say) as folder,
+        workplace(place(out), say) as folder,
         whole_directory(out, marker=MARKER, force=force, within=folder) as directory,
     ):
         read = [Source(path, advance) for path in paths]
@@ -184,6 +183,7 @@ def prepare(
         _write_about(directory, tokenizer, ids_hash, sizes, config.records, origin)
         for line in findings(text, vocabulary, sizes, config, directory):
             say(line)
+        finish(directory)
     return Corpus(out)
 
 

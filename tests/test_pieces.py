@@ -1,12 +1,15 @@
 """Laws of a text prepared piece by piece: by how many, and how often stopped, changes nothing."""
 
+import errno
 import gzip
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -129,16 +132,15 @@ def test_errors_name_the_place_in_the_whole(prep, monkeypatch, tmp_path, jobs):
     assert not place(tmp_path / "data").exists()
 
 
-def test_a_process_that_ends_is_told_of_and_its_work_stays(prep, monkeypatch, tmp_path):
-    monkeypatch.setattr(crew.sys, "executable", "/bin/false")
-    with pytest.raises(ChildProcessError, match="ended before its work was done"):
-        prep("text", jobs=2)
-
-
 KILLED = """
-import sys
+import sys, time
 from charlm.preparation import cutting, sources
 cutting.PIECE_BYTES = sources.CHUNK = 1 << 16
+whole = cutting.Cutting._piece
+def slowly(*args):
+    time.sleep(0.03)  # so that there is time to kill it
+    return whole(*args)
+cutting.Cutting._piece = slowly
 from charlm.cli import main
 sys.exit(main(sys.argv[1:]))
 """
@@ -176,22 +178,25 @@ def test_what_was_killed_goes_on_from_what_is_done(tmp_path, level, jobs):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cut", "text", "whole"]
 
 
-def stopped(prep, monkeypatch, *texts, **knobs):
-    """Prepares up to a failure in the middle, as a process that ends leaves it."""
+def stopped(prep, monkeypatch, *texts, error=KeyboardInterrupt, **knobs):
+    """Prepares up to an error in the middle: an interrupt, which is caught, or another."""
     honest, calls = crew.do, iter(range(3))
 
     def do(task):
         if next(calls, None) is None:
-            raise KeyboardInterrupt
+            raise error
         return honest(task)
 
     with monkeypatch.context() as patch:
         patch.setattr(crew, "do", do)
-        with pytest.raises(KeyboardInterrupt):
+        with suppress(KeyboardInterrupt):
             prep(*texts, **knobs)
+            pytest.fail("it was not stopped")
 
 
-@pytest.mark.parametrize("change", ["nothing", "an option", "the text", "the beginning", "damage"])
+@pytest.mark.parametrize(
+    "change", ["nothing", "an option", "the text", "the beginning", "damage", "a lie"]
+)
 def test_only_what_is_still_right_is_kept(prep, monkeypatch, tmp_path, change):
     monkeypatch.setattr(cutting, "PIECE_BYTES", 100)
     monkeypatch.setattr(sources, "CHUNK", 100)
@@ -207,11 +212,77 @@ def test_only_what_is_still_right_is_kept(prep, monkeypatch, tmp_path, change):
     elif change == "damage":
         for path in work.glob("*.ids"):
             path.write_bytes(path.read_bytes()[:-1])
+    elif change == "a lie":
+        for path in work.glob("*.json"):
+            path.write_text(path.read_text().replace('"counts": [', '"counts": [7'))
     found, said = prep(text, **knobs)
     kept, anew = ("going on" in " ".join(said)), ("done anew" in " ".join(said))
     assert kept == (change in ("nothing", "the text"))
     assert anew == (change != "nothing")
     assert found == prep(text, name="plain", **knobs)[0]
+
+
+def test_a_process_that_ends_is_told_of_and_its_work_stays(prep, monkeypatch, tmp_path):
+    monkeypatch.setattr(cutting, "PIECE_BYTES", 100)
+    monkeypatch.setattr(sources, "CHUNK", 100)
+    text = "".join(f"line {i} of the text\n" for i in range(100))
+    stopped(prep, monkeypatch, text)
+    done = files(place(tmp_path / "data"))
+    with monkeypatch.context() as patch:
+        patch.setattr(crew.sys, "executable", "/bin/false")
+        with pytest.raises(ChildProcessError, match="ended before its work was done"):
+            prep(text, jobs=2)
+    assert done.items() <= files(place(tmp_path / "data")).items()
+    assert prep(text)[1][0].startswith("going on")
+
+
+def test_a_full_disk_leaves_what_is_done(prep, monkeypatch, tmp_path):
+    monkeypatch.setattr(cutting, "PIECE_BYTES", 100)
+    monkeypatch.setattr(sources, "CHUNK", 100)
+    text = "".join(f"line {i} of the text\n" for i in range(100))
+    full = OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(DataError, match="No space left on device"):
+        stopped(prep, monkeypatch, text, error=full)
+    assert len(list(place(tmp_path / "data").glob("*.json"))) == 3
+    found, said = prep(text)
+    assert said[0].startswith("going on")
+    assert found == prep(text, name="plain")[0]
+
+
+@pytest.mark.skipif(shutil.which("prlimit") is None, reason="there is no prlimit here")
+def test_a_disk_that_is_full_for_other_processes(prep, monkeypatch, tmp_path):
+    """Their files are limited in size, as theirs alone can be without harm to this process."""
+    honest = subprocess.Popen
+
+    def limited(command, **settings):
+        return honest(["prlimit", "--fsize=1000", *command], **settings)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(crew.subprocess, "Popen", limited)
+        with pytest.raises(DataError, match="File too large"):
+            prep("a text that takes some room\n" * 1000, jobs=2)
+    assert not place(tmp_path / "data").exists()
+
+
+def test_a_corpus_is_not_done_until_what_comes_last_is(prep, monkeypatch, tmp_path):
+    """A kill while the index is made costs the index, and not hours of numbering."""
+    text = tmp_path / "text"
+    text.write_text("a line of it\n" * 100)
+
+    def killed(directory):
+        assert Corpus(directory).size("train").tokens > 0
+        raise KeyboardInterrupt
+
+    settings = {"config": PrepConfig(), "out": tmp_path / "data"}
+    with pytest.raises(KeyboardInterrupt):
+        prepare([text], finish=killed, **settings)
+    assert not (tmp_path / "data").exists()
+    said = []
+    prepare(
+        [text], finish=lambda directory: (directory / "more").touch(), say=said.append, **settings
+    )
+    assert said[0].startswith("going on")
+    assert (tmp_path / "data" / "more").exists()
 
 
 def test_a_text_that_has_grown_is_not_read_from_zero(prep, monkeypatch):

@@ -27,11 +27,12 @@ NETWORKS = [
 ]
 
 
-def hooks(counted=None, **settings):
+def hooks(counted=None, rows=None, **settings):
     counted = torch.ones(B, T, dtype=torch.bool) if counted is None else counted
     generator = torch.Generator().manual_seed(1)
-    config, rows = TrainingConfig(**settings), Rows(0, B)
-    return Regularised(config, generator, counted, rows, lambda cell: cell.scan)
+    return Regularised(
+        TrainingConfig(**settings), generator, counted, rows or Rows(0, B), lambda cell: cell.scan
+    )
 
 
 PLACES = {
@@ -130,6 +131,26 @@ def test_the_penalties_are_the_means_of_their_definition():
     ]
     expected = 2 * np.mean(levels) + 3 * np.mean(changes)
     assert float(one.penalty) == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_penalties_of_parts_add_up_to_those_of_the_whole():
+    """Rows of different lengths: their share of the places is not that of the pairs."""
+    generator = torch.Generator().manual_seed(3)
+    x = torch.randn(B, T, D, generator=generator)
+    counted = torch.arange(T) < torch.tensor([0, 1, 2, 4, T])[:, None]
+
+    def penalty(rows):
+        settings = {"activation_penalty": 2.0, "temporal_penalty": 3.0}
+        one = hooks(counted[rows], Rows.of(counted.numpy(), rows), **settings)
+        one.top(x[rows])
+        return float(one.penalty) * float(counted[rows].sum() / counted.sum())
+
+    parts = [slice(0, 1), slice(1, 3), slice(3, 4), slice(4, B)]
+    whole = penalty(slice(0, B))
+    assert sum(map(penalty, parts)) == pytest.approx(whole, rel=1e-5)
+    one = hooks(counted, activation_penalty=2.0, temporal_penalty=3.0)
+    one.top(x)
+    assert float(one.penalty) == pytest.approx(whole, rel=1e-5)
 
 
 def test_a_context_of_one_step_has_no_change():

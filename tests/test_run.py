@@ -227,6 +227,39 @@ def test_a_run_goes_on_on_another_kind_of_device_and_says_so(data, tmp_path):
     assert any("not bit for bit" in line for line in said)
 
 
+def first_line(out):
+    return json.loads((out / "log.jsonl").read_text().splitlines()[0])
+
+
+@pytest.mark.parametrize(("native", "precision"), [(True, "bfloat16"), (False, "float32")])
+def test_products_are_in_bfloat16_where_the_processor_has_it(
+    data, tmp_path, monkeypatch, native, precision
+):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: native)
+    run(data, tmp_path / "a")
+    assert first_line(tmp_path / "a")["training"]["precision"] == precision
+
+
+@pytest.mark.parametrize("changes", [{}, {"precision": "float32"}])
+def test_a_run_in_bfloat16_goes_on_where_it_is_slow_and_says_so(
+    data, tmp_path, monkeypatch, changes
+):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    run(data, tmp_path / "a", training={"precision": "bfloat16"}, listener=stop_at(3))
+    said = []
+    listener = Listener(say=said.append)
+    begin.resume(tmp_path / "a", None, {}, listener, time.monotonic())
+    assert not said
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
+    one = begin.resume(tmp_path / "a", None, changes, listener, time.monotonic())
+    (told,) = said
+    assert "threads, bfloat16, and this is" in told
+    assert "not bit for bit" in told
+    assert one.config.precision == changes.get("precision", "bfloat16")
+    assert one.go().steps == SMALL_RUN["steps"]
+
+
 def test_a_run_that_moved_takes_its_own_corpus_along(tmp_path):
     (tmp_path / "text").write_text(TEXT)
     out = tmp_path / "here"
@@ -382,9 +415,10 @@ def test_a_run_that_lacks_memory_makes_its_updates_in_parts(data, tmp_path, monk
             raise error
         return whole(self, inputs, *rest)
 
-    plain, _ = run(data, tmp_path / "a", training={"dropout": 0.0})
+    plainly = {"dropout": 0.0, "precision": "float32"}
+    plain, _ = run(data, tmp_path / "a", training=plainly)
     monkeypatch.setattr(Trainer, "_batch_loss", loss)
-    parted, outcome = run(data, tmp_path / "b", training={"dropout": 0.0})
+    parted, outcome = run(data, tmp_path / "b", training=plainly)
     assert outcome.steps == SMALL_RUN["steps"]
     assert (parted.trainer.parts, parted.standing.recoveries) == (4, 2)
     for name, weight in final_weights(plain).items():
@@ -411,6 +445,7 @@ DROPPED = {
 def test_an_update_in_parts_is_the_same_update(data, tmp_path, network, kind):
     """With all that is drawn at random, too: a row is dropped alike whatever is read with it."""
     common = {"optimizer": "sgd", "lr": 0.1, "dropout_kind": kind, **DROPPED}
+    common["precision"] = "float32"  # in bfloat16 to its own rounding
     found = []
     for rows in (None, 3, 1):  # in one part, in two of two rows, in four
         one, _ = run(data, tmp_path / "a", network=network, training=common | {"micro_batch": rows})
@@ -462,6 +497,18 @@ def test_a_second_signal_acts_at_once():
     with Interrupts() as interrupts:
         signal.raise_signal(signal.SIGINT)
         assert interrupts.received == signal.SIGINT
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_signal_that_is_passed_on_twice_was_meant_once():
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    with Interrupts(repeats_s=0.2) as interrupts:
+        for _ in range(3):
+            signal.raise_signal(signal.SIGINT)
+        assert interrupts.received == signal.SIGINT
+        time.sleep(0.3)
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     signal.signal(signal.SIGINT, before)

@@ -54,10 +54,15 @@ def test_learns_a_text_that_can_be_learned(cell):
     assert np.mean(losses[-10:]) < 0.1
 
 
+both_precisions = pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+
+
+@both_precisions
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("records", [False, True])
-def test_stopped_and_resumed_equals_uninterrupted(optimizer, records):
+def test_stopped_and_resumed_equals_uninterrupted(optimizer, records, precision):
     settings = {"optimizer": optimizer, "records": records, "dropout": 0.2, "layers": 2}
+    settings["precision"] = precision
     whole = trainer(**settings)
     losses = run(whole, 60)
     first = trainer(**settings)
@@ -70,6 +75,7 @@ def test_stopped_and_resumed_equals_uninterrupted(optimizer, records):
     equal(whole, second)
 
 
+@both_precisions
 @pytest.mark.parametrize(
     ("cell", "options"),
     [
@@ -79,9 +85,10 @@ def test_stopped_and_resumed_equals_uninterrupted(optimizer, records):
         ("gru", {"bidirectional": True, "feed_forward": True}),
     ],
 )
-def test_every_network_stopped_and_resumed_equals_uninterrupted(cell, options):
+def test_every_network_stopped_and_resumed_equals_uninterrupted(cell, options, precision):
     """Parts without a state, memories and what is lent are all where they were."""
     settings = {"cell": cell, "options": options, "layers": None, "dropout": 0.2}
+    settings["precision"] = precision
     whole = trainer(**settings)
     losses = run(whole, 12)
     first, second = trainer(**settings), trainer(**settings)
@@ -245,6 +252,7 @@ def test_every_precision_learns(precision, cell):
     losses = run(one, 60)
     assert np.mean(losses[-5:]) < 0.7 * losses[0]
     assert all(w.dtype == torch.float32 for w in one.weights.values())
+    assert all(part.dtype == torch.float32 for layer in one.state for part in layer)
 
 
 def test_muons_update_is_about_orthogonal():

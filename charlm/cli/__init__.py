@@ -90,11 +90,19 @@ def cli() -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the command line and returns its exit status."""
-    status = _status(argv)
-    # A process that trained together with others does not end as others do.
+    try:
+        status = _status(argv)
+    except Exception:
+        _leave(1)
+        raise
+    _leave(status)
+    return status
+
+
+def _leave(status: int) -> None:
+    """Ends a process that trained together with others, which does not end as others do."""
     if ranks := sys.modules.get("charlm.training.ranks"):
         ranks.leave(status)
-    return status
 
 
 def _status(argv: list[str] | None) -> int:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 # A budget is the time of the whole process; this module is loaded about 0.1 s after its start.
 STARTED = time.monotonic() - 0.1
-RESUMABLE = ("budget", "steps", "epochs", "patience", "device")
+RESUMABLE = ("budget", "steps", "epochs", "patience", "device", "precision")
 
 
 @click.command("train", short_help="Train a model on a corpus.")
@@ -133,7 +133,7 @@ def command(
 
     with Progress() as progress:
         # torch takes a second or two to load: after the checks above, and after a sign of life.
-        from charlm.training import begin, directory, ranks, seeds, watch
+        from charlm.training import begin, checkpoint, directory, ranks, seeds, watch
         from charlm.training.fine_tuning import Origin
 
         progress.record(tensorboard)
@@ -153,20 +153,22 @@ def command(
         else:
             several = count is not None
             _alone(several, together)
+            force = force or directory.begun_by(out, together.job)
             directory.check_directory(out, force=force)
             ctx.with_resource(directory.held(out))
-            prepared = directory.corpus_for(corpora, out, model, progress.say)
-            parts = (prepared, out, network, training)
-            origin = model and Origin(init, model)
-            if several:
-                seeds.begin_all(*parts, count, listener, origin)
-                corpus, changes = None, {}
-            else:
-                run = begin.begin(*parts, listener, STARTED, origin, together)
-                if together.count > 1:
-                    run.save()  # where the others begin
-        together.wait()
+            with directory.begun(out, together.job):
+                prepared = directory.corpus_for(corpora, out, model, progress.say)
+                parts = (prepared, out, network, training)
+                origin = model and Origin(init, model)
+                if several:
+                    seeds.begin_all(*parts, count, listener, origin)
+                    corpus, changes = None, {}
+                else:
+                    run = begin.begin(*parts, listener, STARTED, origin, together)
+                    if together.job is not None:
+                        run.save()  # where the others begin, or all do when one was lost
         if not several:
+            checkpoint.seen(out / checkpoint.LAST_NAME, together)
             outcome = watch.go(run, progress)
     if several:
         from charlm.cli.seeds import train_seeds
@@ -191,12 +193,13 @@ def _go_along(
     ctx: click.Context, out: Path | None, corpora: tuple[Path, ...], values: dict[str, Any] | None
 ) -> None:
     """Trains with the first rank in the run that it has in `out`, and says nothing of it."""
-    from charlm.training import begin, ranks
+    from charlm.training import begin, checkpoint, ranks
     from charlm.training.standing import Listener
 
     try:
         together = ranks.join()
-        together.wait()  # until there is something to go on with, or the first has failed
+        # until there is something to go on with, or the first has failed
+        checkpoint.seen(out / checkpoint.LAST_NAME, together)
         corpus, changes = None, {}
         if values is not None:
             corpus, changes = next(iter(corpora), None), _changes(ctx, values)
@@ -239,7 +242,8 @@ def _changes(ctx: click.Context, values: dict[str, Any]) -> dict[str, Any]:
     if fixed:
         raise click.UsageError(
             f"--{fixed[0].replace('_', '-')} is part of the run and stays as it was;"
-            " with --resume only --budget, --steps, --epochs, --patience and --device can be given."
+            " with --resume only --budget, --steps, --epochs, --patience, --device and --precision"
+            " can be given."
         )
     return {name: values[name] for name in given}
 

@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from charlm import model_file, presets
-from charlm.atomic import whole_directory
 from charlm.config import NetworkConfig, PrepConfig, TrainingConfig
-from charlm.corpus import MARKER, Corpus
+from charlm.corpus import Corpus
 from charlm.corpus import prepare as prepare_corpus
 from charlm.errors import ConfigError, DataError
 from charlm.library.model import Model
 from charlm.library.options import PrepOptions, TrainOptions
-from charlm.preparation.workplace import place
 from charlm.tokenizer import Tokenizer
 
 NETWORK_KNOBS = frozenset(f.name for f in fields(NetworkConfig))
@@ -47,19 +45,18 @@ def prepare(
     paths = [Path(one) for one in ([sources] if isinstance(sources, str | Path) else sources)]
     config = PrepConfig.from_dict(dict(knobs))
     out = Path(out)
-    settings = {"tokenizer": tokenizer, "jobs": jobs, "work": place(out)}
+    settings = {"tokenizer": tokenizer, "jobs": jobs, "force": force}
     settings |= {"say": say, "advance": progress}
     if not index:
-        return prepare_corpus(paths, out, config, force=force, **settings)
+        return prepare_corpus(paths, out, config, **settings)
 
     from charlm.novelty import build  # which takes a package that nothing else does
 
-    # Both corpus and index are there, or nothing is.
-    with whole_directory(out, marker=MARKER, force=force) as directory:
-        prepare_corpus(paths, directory, config, **settings)
+    def finish(directory: Path) -> None:
         say("indexing the training text")
         build(directory)
-    return Corpus(out)
+
+    return prepare_corpus(paths, out, config, finish=finish, **settings)
 
 
 def train(

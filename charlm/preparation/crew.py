@@ -82,6 +82,7 @@ class Crew:
             stdout=subprocess.PIPE,
             encoding="ascii",
             env=os.environ | settings,
+            process_group=0,  # an interrupt is for the one that has started it
         )
         self._started.append(process)
         self._idle.put(process)

@@ -7,6 +7,7 @@ is not done again.
 """
 
 import json
+import zlib
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ def do(task: Task) -> Found:
         found["marks"] = reader.decoding.marks
         found["carriage_returns"] = reader.decoding.carriage_returns
     unfinished = growing(stored)
-    unfinished.write_text(json.dumps(found), encoding="ascii")
+    unfinished.write_text(json.dumps({**found, "checksum": _checksum(found)}), encoding="ascii")
     unfinished.replace(stored)
     return {**found, "kept": False}
 
@@ -72,9 +73,14 @@ def _done(stored: Path) -> Found | None:
     """What an earlier process has found, where its work is still whole."""
     try:
         found = json.loads(stored.read_text(encoding="ascii"))
-        return found if whole(stored.parent, found["spool"]) else None
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        right = found.pop("checksum") == _checksum(found)
+        return found if right and whole(stored.parent, found["spool"]) else None
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def _checksum(found: Found) -> int:
+    return zlib.crc32(json.dumps(found).encode("ascii"))
 
 
 @lru_cache(maxsize=1)

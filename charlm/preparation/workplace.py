@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from charlm import atomic
 from charlm.errors import CharlmError, DataError
 
 
@@ -20,8 +21,8 @@ def place(out: Path) -> Path:
 def workplace(folder: Path, say: Callable[[str], None]) -> Iterator[Path]:
     """Yields `folder`, which is made if need be, and kept from other processes.
 
-    It is removed when the work is done and when it cannot be; when it was stopped, what is done
-    stays. Raises DataError where another process is at work there.
+    It is removed when the work is done and when it cannot be; when it was stopped, or the disk was
+    full, what is done stays. Raises DataError where another process is at work there.
     """
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder, os.O_RDONLY)
@@ -38,19 +39,25 @@ def workplace(folder: Path, say: Callable[[str], None]) -> Iterator[Path]:
         _tidy(folder)
         try:
             yield folder
-        except (KeyboardInterrupt, OSError):
-            done = len(list(folder.glob("*.json")))
-            if not done:
+        except CharlmError as error:
+            if not atomic.was_full(error.__cause__) or not _left(folder, say):
                 shutil.rmtree(folder, ignore_errors=True)
-            else:
-                say(f"stopped; the same command goes on from what is done, which lies in {folder}")
             raise
-        except CharlmError:
-            shutil.rmtree(folder, ignore_errors=True)
+        except (KeyboardInterrupt, OSError):
+            if not _left(folder, say):
+                shutil.rmtree(folder, ignore_errors=True)
             raise
         shutil.rmtree(folder, ignore_errors=True)
     finally:
         os.close(handle)
+
+
+def _left(folder: Path, say: Callable[[str], None]) -> bool:
+    """Whether there is something to go on from; says where it lies."""
+    found = any(folder.glob("*.json"))
+    if found:
+        say(f"stopped; the same command goes on from what is done, which lies in {folder}")
+    return found
 
 
 def _tidy(folder: Path) -> None:

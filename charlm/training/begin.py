@@ -20,7 +20,7 @@ from charlm.network.bidirectional import DISTANCES
 from charlm.network.stack import settled
 from charlm.tokenizer.room import check_room
 from charlm.training import checkpoint, choosing, optimizers
-from charlm.training.device import choose_device, default_precision, place
+from charlm.training.device import arithmetic, choose_device, default_precision, place
 from charlm.training.directory import clear, corpus_of
 from charlm.training.fine_tuning import LR_SHARE, Origin
 from charlm.training.initialise import initial_weights
@@ -63,11 +63,7 @@ def begin(
     network_config, config = decided(
         corpus, network_config, config, device, listener, started, ranks, tuned=origin is not None
     )
-    if config.batch < ranks.count:
-        raise ConfigError(
-            f"batch is {config.batch}, and {ranks.count} processes share its rows; give --batch"
-            f" {ranks.count} or more, or torchrun fewer of them."
-        )
+    _share(config, ranks)
     if network_config.bidirectional and config.peek:
         raise ConfigError("a bidirectional network writes no text to peek at; leave --peek out.")
     if config.average == "nt-asgd" and not corpus.size("val").tokens:
@@ -116,8 +112,8 @@ def resume(
     """The run in `out`, exactly where it stopped.
 
     `corpus_path` says where the corpus lies if it has moved; `changes` may name a new budget,
-    steps, epochs or device, and have been made where the same job of several ranks goes on.
-    Raises DataError where the corpus is not the one it was trained on.
+    steps, epochs, device or precision, and have been made where the same job of several ranks goes
+    on. Raises DataError where the corpus is not the one it was trained on.
     """
     last = checkpoint.load(out / checkpoint.LAST_NAME)
     if again := ranks.job is not None and last.run.get("job") == ranks.job:
@@ -148,6 +144,7 @@ def resume(
     if "budget" in changes:
         # The clock of a run goes on where it stopped; a new budget is time from now.
         config = replace(config, budget=changes["budget"] + standing.elapsed_s)
+    _share(config, ranks)
     network = build(last.network, corpus.tokenizer.vocabulary)
     streams = _streams(corpus, network, config)
     plan = _plan(config, streams)  # before the streams move on: epochs may differ in length
@@ -158,10 +155,13 @@ def resume(
         threads = last.trainer.get("threads", torch.get_num_threads())
         if config.deterministic and 0 < threads <= (os.cpu_count() or 1):
             torch.set_num_threads(threads)
-        before = place(last.trainer["device"], threads, last.trainer.get("processes", 1))
+        # A run saved by an earlier version does not tell its arithmetic.
+        made = last.trainer.get("arithmetic", arithmetic(last.training.precision, device))
+        before = place(last.trainer["device"], threads, made, last.trainer.get("processes", 1))
     except (KeyError, ValueError, TypeError, IndexError, AttributeError, RuntimeError) as error:
         raise DataError(f"{out / checkpoint.LAST_NAME} is damaged ({error}).") from error
-    now = place(device.type, torch.get_num_threads(), ranks.count)
+    made = arithmetic(config.precision, device)
+    now = place(device.type, torch.get_num_threads(), made, ranks.count)
     if before != now:
         listener.say(f"stopped on {before}, and this is {now}: going on, but not bit for bit")
     if again:
@@ -171,7 +171,7 @@ def resume(
             f"{out} stopped because {standing.stale_validations} validations brought nothing"
             " better. Give it more with --patience, or begin a new run."
         )
-    further = changes.keys() - {"device"}
+    further = changes.keys() - {"device", "precision"}
     ended = not further or plan.progress(trainer.steps, standing.elapsed_s) >= 1
     if standing.finished and ended and not again:
         raise ConfigError(
@@ -267,6 +267,15 @@ def default_lr(config: NetworkConfig, optimizer: str, updates: float | None = No
 def default_dropout(tokens: int) -> float:
     """The dropout for a training text of so many tokens."""
     return next((dropout for limit, dropout in DROPOUTS if tokens < limit), 0.0)
+
+
+def _share(config: TrainingConfig, ranks: Ranks) -> None:
+    """Raises ConfigError where there are more ranks than rows for them."""
+    if ranks.count > 1 and config.batch < ranks.count:
+        raise ConfigError(
+            f"batch is {config.batch}, and {ranks.count} processes share its rows; give --batch"
+            f" {ranks.count} or more, or torchrun fewer of them."
+        )
 
 
 def _streams(corpus: Corpus, network: Network, config: TrainingConfig) -> Streams:

@@ -4,6 +4,8 @@ The tensors are the trainer's; the metadata has one entry, `charlm_run`: a JSON 
 format number, both configs, the corpus (its path and hash), the trainer's counts and the run's.
 """
 
+import time
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +17,11 @@ from charlm import __version__
 from charlm.config import NetworkConfig, TrainingConfig
 from charlm.errors import ConfigError, DataError
 from charlm.model_file import read_tensors, write_tensors
+from charlm.training.ranks import Ranks
 
 FORMAT = 1
 LAST_NAME = "last.safetensors"
+SEEN_WITHIN_S = 90.0  # a shared file system shows others what is new after up to a minute
 
 
 @dataclass(frozen=True)
@@ -73,3 +77,31 @@ def load(path: Path) -> Checkpoint:
         )
     except (KeyError, TypeError, ConfigError) as error:
         raise DataError(f"{path} is damaged or not a charlm checkpoint ({error}).") from error
+
+
+def seen(path: Path, ranks: Ranks) -> None:
+    """Returns when this rank finds in `path` what the first does, which comes here to tell it.
+
+    Raises DataError where another file is there, after some time, too.
+    """
+    if ranks.count == 1:
+        return
+    mine = _sum(path)
+    (first,) = ranks.from_first(mine)
+    until = time.monotonic() + SEEN_WITHIN_S
+    while mine != first:
+        if time.monotonic() > until:
+            raise DataError(
+                f"{path} is not for every process the file that the first one has; every machine"
+                " must see the same run directory."
+            )
+        time.sleep(1.0)
+        mine = _sum(path)
+
+
+def _sum(path: Path) -> int:
+    """A checksum of the file; -1 where there is none."""
+    try:
+        return zlib.crc32(path.read_bytes())
+    except FileNotFoundError:
+        return -1

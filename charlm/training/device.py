@@ -60,7 +60,14 @@ def choose_device(config: TrainingConfig, listener: Listener, ranks: Ranks = ALO
     return torch.device("cuda", ranks.local)
 
 
-def place(device: str, threads: int, processes: int) -> str:
+def arithmetic(precision: str | None, device: torch.device) -> str:
+    """How products are made, in words; bfloat16 without a unit for it comes to other roundings."""
+    if precision == "bfloat16" and default_precision(device) != precision:
+        return "bfloat16, emulated"
+    return precision or "float32"
+
+
+def place(device: str, threads: int, arithmetic: str, processes: int) -> str:
     """Where a run is trained, in words: what must be the same for it to go on bit for bit."""
     shared = f", {processes} processes" if processes > 1 else ""
-    return f"{device}, {threads} threads{shared}"
+    return f"{device}, {threads} threads, {arithmetic}{shared}"

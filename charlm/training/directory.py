@@ -23,6 +23,7 @@ from charlm.training.keeping import LOG_NAME
 
 OWN_CORPUS = "corpus"  # where a run keeps the corpus that was prepared for it alone
 SEEDS_NAME = "seeds.json"
+JOB_NAME = f".{checkpoint.LAST_NAME}.job.tmp"  # until there is something saved; `held` removes it
 
 
 def check_directory(out: Path, *, force: bool) -> None:
@@ -86,6 +87,25 @@ def held(out: Path) -> Iterator[None]:
         if new:
             with suppress(OSError):
                 out.rmdir()
+
+
+def begun_by(out: Path, job: int | None) -> bool:
+    """Whether what lies in `out` is what that job of several ranks made before it was lost."""
+    try:
+        return job is not None and (out / JOB_NAME).read_text(encoding="ascii") == str(job)
+    except (OSError, ValueError):
+        return False
+
+
+@contextmanager
+def begun(out: Path, job: int | None) -> Iterator[None]:
+    """While it is entered, and after it was killed in there, `out` is what `job` has begun."""
+    if job is not None:
+        (out / JOB_NAME).write_text(str(job), encoding="ascii")
+    try:
+        yield
+    finally:
+        (out / JOB_NAME).unlink(missing_ok=True)
 
 
 def clear(out: Path, keep: tuple[Path, ...] = ()) -> None:

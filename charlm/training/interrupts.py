@@ -2,16 +2,22 @@
 
 import signal
 import threading
+import time
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupts:
-    """While entered, `received` is None, or the number of the signal that asked to stop."""
+    """While entered, `received` is None, or the number of the signal that asked to stop.
 
-    def __init__(self) -> None:
+    What comes within `repeats_s` seconds of the first is a repetition of it, and does nothing.
+    """
+
+    def __init__(self, repeats_s: float = 0.0) -> None:
         self.received: int | None = None
+        self._repeats_s = repeats_s
+        self._received_at = 0.0
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> "Interrupts":
@@ -24,8 +30,14 @@ class Interrupts:
         self._restore()
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.received = number
-        self._restore()
+        now = time.monotonic()
+        if self.received is None:
+            self.received, self._received_at = number, now
+            if not self._repeats_s:
+                self._restore()
+        elif now - self._received_at > self._repeats_s:
+            self._restore()
+            signal.raise_signal(number)
 
     def _restore(self) -> None:
         for number, handler in self._before.items():

@@ -134,8 +134,9 @@ REMEMBERED = {
 class Muon(torch.optim.Optimizer):
     """Momentum whose update is made orthogonal, gate block by gate block.
 
-    In float32: torch's own Muon iterates in bfloat16, which most CPUs only emulate. The update is
-    scaled to the size of AdamW's, so the two share a learning rate.
+    Its products are made in the run's precision; torch's own Muon makes them in bfloat16 always,
+    which most CPUs only emulate. The update is scaled to the size of AdamW's, so the two share a
+    learning rate.
 
     Source: Jordan et al. 2024, "Muon"; scale: Liu et al. 2025 (arXiv:2502.16982), eq. 4.
     """

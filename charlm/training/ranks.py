@@ -8,10 +8,13 @@ time and a validation's figure, the first rank says for all.
 import os
 import socket
 import sys
+import time
+import traceback
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from uuid import uuid4
 
 import torch
 import torch.distributed as dist
@@ -19,10 +22,12 @@ from torch import Tensor
 
 from charlm.errors import TrainingError
 
-# Longer than the first rank alone may take to prepare a text or to validate.
+# How long ranks wait for one another until all are there, while they train, and at the end. While
+# they train longer than the first alone may take to prepare a text or to validate.
+MEETING = timedelta(minutes=10)
 TIMEOUT = timedelta(hours=6)
-# Statuses with which all ranks end together: done, SIGINT and SIGTERM.
-AGREED = (0, 130, 143)
+PARTING = timedelta(seconds=30)
+POLL_S = 0.05
 
 
 class LostError(TrainingError):
@@ -36,6 +41,7 @@ class Ranks:
     count = 1
     local = 0  # the process's number on its machine
     job: int | None = None  # what is begun again after a rank was lost has the same one
+    parting = False  # whether all ranks have come to the end of their training
 
     @property
     def is_first(self) -> bool:
@@ -128,6 +134,7 @@ class Joined(Ranks):
 
 
 ALONE = Ranks()
+_joined: Joined | None = None  # what this process is among others, once it is
 
 
 def join() -> Ranks:
@@ -136,31 +143,65 @@ def join() -> Ranks:
         return ALONE
     nccl = torch.cuda.is_available() and dist.is_nccl_available()
     with _others():
-        store, rank, count = next(dist.rendezvous("env://", timeout=TIMEOUT))
-        # torchrun keeps what processes that are no more have left in its store, their addresses
-        # too, so each round of processes has a part of the store to itself.
-        this_round = f"{os.environ['TORCHELASTIC_RESTART_COUNT']} of {count}"
+        store, rank, count = next(dist.rendezvous("env://", timeout=MEETING))
+        store = dist.PrefixStore(os.environ["TORCHELASTIC_RUN_ID"], store)  # of this job alone
         dist.init_process_group(
             "cpu:gloo,cuda:nccl" if nccl else "gloo",
-            store=dist.PrefixStore(this_round, store),
+            store=dist.PrefixStore(meet(store, rank, count), store),
             rank=rank,
             world_size=count,
-            timeout=TIMEOUT,
+            timeout=MEETING,
         )
-    return Joined()
+        dist.distributed_c10d._set_pg_timeout(TIMEOUT)
+    global _joined
+    _joined = Joined()
+    return _joined
+
+
+def meet(store: dist.Store, rank: int, count: int, within: timedelta = MEETING) -> str:
+    """A name for the ranks that are there now: the same for all of them, and for no others.
+
+    torchrun keeps what processes that are no more have left in its store, their addresses too, so
+    the ranks of each start need a part of the store to themselves; and each machine has its own
+    count of starts. The first rank chooses the name, and answers with it whoever asks.
+    Raises RuntimeError where they do not all come.
+    """
+    mine = uuid4().hex
+    if rank:
+        store.set(f"ask/{rank}", mine)
+        store.wait([f"answer/{mine}"], within)
+        name = store.get(f"answer/{mine}").decode()
+        store.set(f"{name}/{rank}", "here")
+        return name
+    until = time.monotonic() + within.total_seconds()
+    missing = set(range(1, count))
+    while missing:
+        for other in sorted(missing):
+            # What asks may be one that is no more, until the one that is there has asked, too.
+            if store.check([f"ask/{other}"]):
+                store.set(f"answer/{store.get(f'ask/{other}').decode()}", mine)
+            if store.check([f"{mine}/{other}"]):
+                missing.remove(other)
+        if time.monotonic() > until:
+            raise RuntimeError(f"of {count} processes {len(missing)} did not come")
+        time.sleep(POLL_S)
+    return mine
 
 
 def leave(status: int) -> None:
     """Ends a process that has joined others, at once and with that status.
 
-    Not as Python ends: the engine's threads are still there then, and now and then abort it.
+    An exception that ends it is shown first. Not as Python ends: the engine's threads are still
+    there then, and now and then abort it.
     """
     if not dist.is_initialized():
         return
-    if status in AGREED:
+    if error := sys.exc_info()[1]:
+        traceback.print_exception(error)
+    if _joined is not None and _joined.parting:
         # So that none ends while another is still to read what it has sent.
         with suppress(RuntimeError):
-            dist.all_reduce(torch.zeros(1))
+            dist.all_reduce(torch.zeros(1), async_op=True).wait(PARTING)
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
             stream.flush()
@@ -172,6 +213,8 @@ def _others() -> Iterator[None]:
     """Raises LostError where another rank does not answer."""
     try:
         yield
+    except torch.OutOfMemoryError:
+        raise
     except RuntimeError as error:
         raise LostError(
             "a process that trained together with this one has ended, or cannot be reached; what"

@@ -5,11 +5,7 @@ as many parts. Either happens a few times at most; then the run ends with an err
 """
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-
-import torch
 
 from charlm.errors import TrainingError
 from charlm.training import checkpoint
@@ -57,16 +53,3 @@ def exploded(loss_nats: float, lowest_nats: float | None, vocabulary: int) -> bo
     """Whether a run whose lowest loss was so low has lost what it had learned."""
     guessing = math.log(vocabulary)
     return lowest_nats is not None and lowest_nats < LEARNED * guessing and loss_nats > guessing
-
-
-@contextmanager
-def memory_needed(kind: type[TrainingError], advice: str) -> Iterator[None]:
-    """Raises an error of that kind where memory runs out."""
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        # On a CPU torch has no type for it.
-        lacks = isinstance(error, torch.OutOfMemoryError | MemoryError)
-        if not (lacks or "can't allocate" in str(error)):
-            raise
-        raise kind(f"memory ran out. {advice}") from error

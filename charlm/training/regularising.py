@@ -15,6 +15,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -36,10 +37,22 @@ def check(network: Network, config: TrainingConfig) -> None:
 
 
 class Rows(NamedTuple):
-    """Rows of a batch that are read together: from row `first` on, of `total` in the batch."""
+    """Rows of a batch that are read together: from row `first` on, of `total` in the batch.
+
+    `pairs` is their share of the pairs of neighbouring places that count, beside their share of the
+    places that count: 1 where the rows are all there are, or no row is shorter than another.
+    """
 
     first: int
     total: int
+    pairs: float = 1.0
+
+    @classmethod
+    def of(cls, counted: np.ndarray, rows: slice) -> "Rows":
+        """Those `rows` of a batch, of which the places `counted` (B, T) count."""
+        places, pairs = counted[rows], counted[:, 1:] & counted[:, :-1]
+        share = pairs[rows].sum() * counted.sum() / max(places.sum() * pairs.sum(), 1)
+        return cls(rows.start, len(counted), float(share))
 
 
 class Regularised(Hooks):
@@ -103,7 +116,7 @@ class Regularised(Hooks):
         if config.temporal_penalty:
             pairs = self.counted[:, 1:] & self.counted[:, :-1]
             mean = mean_square(x[:, 1:] - x[:, :-1], pairs)
-            self.penalty = self.penalty + config.temporal_penalty * mean
+            self.penalty = self.penalty + config.temporal_penalty * self.rows.pairs * mean
         return dropped
 
     def _drop_steps(self, x: Tensor, share: float) -> Tensor:
@@ -111,7 +124,7 @@ class Regularised(Hooks):
         if not share:
             return x
         steps = 1 if self.config.dropout_kind == "variational" else x.shape[1]
-        first, total = self.rows
+        first, total = self.rows.first, self.rows.total
         mask = self._mask(x.new_empty(total, steps, x.shape[2]), share)
         if len(x) < total:
             mask = mask[first : first + len(x)].clone()  # the others need not be kept

@@ -16,6 +16,7 @@ from charlm.network import Network
 from charlm.training import checkpoint, recovery
 from charlm.training.interrupts import Interrupts
 from charlm.training.keeping import Keeper
+from charlm.training.memory import memory_needed
 from charlm.training.peek import KEPT, peek
 from charlm.training.plan import BudgetPlan, Plan, StepPlan
 from charlm.training.recovery import DivergedError, MemoryLackError
@@ -24,6 +25,7 @@ from charlm.training.trainer import Trainer
 from charlm.training.validate import seconds_needed, validate
 
 SAVE_EVERY_S = 30.0
+REPEATS_S = 5.0  # in which what is told twice was meant once; less than torchrun waits for an end
 VALIDATIONS = 10
 LEAST_STEPS = 25  # between two validations: a short run is not worth ten of them
 # Of a budget, validations before the last one may take this much, and the last this much.
@@ -64,7 +66,8 @@ class Run:
 
     def go(self) -> Outcome:
         """Trains to the end, or until SIGINT, SIGTERM or patience stops it, and saves."""
-        with Interrupts() as interrupts:
+        # torchrun passes signals on, and Slurm may have given them to every process before.
+        with Interrupts(REPEATS_S if self.ranks.job is not None else 0.0) as interrupts:
             self._agree(interrupts)
             if self.trainer.steps == 0:
                 self.save()  # from here on there is always something to go on with
@@ -73,6 +76,7 @@ class Run:
             stopped = None if self.standing.finished else self._signal
             if stopped is not None and self.standing.best_nats_per_char is None:
                 self._keeper.save_model(self.standing, self._elapsed(), None)
+        self.ranks.parting = True
         return Outcome(self.trainer.steps, self.standing.best_nats_per_char, stopped)
 
     def _train(self, interrupts: Interrupts) -> TrainingError | None:
@@ -101,6 +105,7 @@ class Run:
     def _recover(self, trouble: TrainingError) -> None:
         """Goes back to what was saved last. Raises `trouble` where that was done too often."""
         reached, saved = self.trainer.steps, self.out / checkpoint.LAST_NAME
+        checkpoint.seen(saved, self.ranks)
         self.standing, remedy = recovery.recovered(self.trainer, saved, trouble, self.standing)
         self.ranks.wait()  # until all have read what is about to be written anew
         steps = self.trainer.steps
@@ -123,7 +128,7 @@ class Run:
         score, nats_per_char, sample = None, 0.0, ""
         if self.ranks.is_first:
             weights = trainer.average.weights
-            with recovery.memory_needed(TrainingError, "A validation takes a lower --width."):
+            with memory_needed(TrainingError, "A validation takes a lower --width."):
                 score = validate(self.network, weights, self.corpus, share=standing.val_share)
             nats_per_char = score.nats_per_char
             if math.isfinite(nats_per_char):
@@ -173,7 +178,7 @@ class Run:
 
     def _update(self) -> None:
         standing, trainer = self.standing, self.trainer
-        with recovery.memory_needed(MemoryLackError, "Lower --batch, --context or --width."):
+        with memory_needed(MemoryLackError):
             loss, norm, share = trainer.step(self.plan.during(trainer.steps, self._now_s))
         standing.losses.append(loss)
         self.listener.update(self._progress(), trainer.tokens)

@@ -4,6 +4,7 @@ The object is the list of what changes, so its `state_dict` cannot forget anythi
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -15,15 +16,18 @@ from torch.nn import functional
 from charlm import ops
 from charlm.cells.cell import Cell
 from charlm.config import TrainingConfig
+from charlm.errors import TrainingError
 from charlm.network import Bidirectional, Network
 from charlm.network.adaptive_head import AdaptiveHead
 from charlm.network.bidirectional import After
 from charlm.sampling.engine import take_rows
 from charlm.training import both_sides, optimizers, schedules
 from charlm.training.averaging import AVERAGES
+from charlm.training.device import arithmetic
+from charlm.training.memory import memory_needed
 from charlm.training.ranks import ALONE, Ranks
 from charlm.training.regularising import Regularised, Rows, check
-from charlm.training.states import State, choose
+from charlm.training.states import State, choose, loaded
 from charlm.training.streams import IGNORED, Batch, Streams
 
 
@@ -78,6 +82,14 @@ class Trainer:
         batch = self.streams.next()
         with self.ranks.together():
             loss = self._gradient(batch)
+        # What fails from here on may have been done by others: it cannot be made again in parts.
+        alone = self.ranks.count == 1
+        with nullcontext() if alone else memory_needed(TrainingError):
+            norm, share = self._update(batch, loss, progress)
+        return loss, norm, share
+
+    def _update(self, batch: Batch, loss: Tensor, progress: float) -> tuple[Tensor, float]:
+        """Makes the update of which `_gradient` has found a part; its norm and share, as `step`."""
         self._add_up(loss)
         clip = self.config.clip or float("inf")
         norm = torch.nn.utils.clip_grad_norm_(self.weights.values(), clip)
@@ -94,7 +106,7 @@ class Trainer:
         self.steps += 1
         self.average.updated(self.steps)
         self.tokens += batch.tokens
-        return loss, norm, share
+        return norm, share
 
     @property
     def peak_lr(self) -> float:
@@ -120,6 +132,7 @@ class Trainer:
             "lr_share": self.lr_share,
             "parts": self.parts,
             "device": self.device.type,
+            "arithmetic": arithmetic(self.config.precision, self.device),
             "threads": torch.get_num_threads(),
             "processes": self.ranks.count,
             "streams": self.streams.state_dict(),
@@ -148,19 +161,10 @@ class Trainer:
             groups = optimizer.state_dict()["param_groups"]
             optimizer.load_state_dict({"state": entries, "param_groups": groups})
         self.average.load_state_dict(_under(tensors, "average."), about.get("average", {}))
-        parts: dict[int, dict[int, Tensor]] = {}
-        for key, value in _under(tensors, "state.").items():
-            i, j = map(int, key.split("."))
-            if not value.is_floating_point():
-                raise ValueError(f"{key} of the state is {value.dtype}")
-            parts.setdefault(i, {})[j] = value.to(self.device, torch.float32)
         self.state = None
-        if parts:
-            # Parts of the network without a state of their own have left nothing to be found.
-            count = len(self.network.stack.parts)
-            found = [parts.get(i, {}) for i in range(count)]
-            whole = tuple(tuple(part[j] for j in sorted(part)) for part in found)
-            self.rows = len(next(iter(parts[min(parts)].values())))
+        whole = loaded(_under(tensors, "state."), len(self.network.stack.parts), self.device)
+        if whole is not None:
+            self.rows = next((len(layer[0]) for layer in whole if layer), 0)
             begin = self.network.initial_state(torch, self.network.arrange(self.weights), self.rows)
             for ours, theirs in zip(begin, whole, strict=True):
                 for one, other in zip(ours, theirs, strict=True):
@@ -180,7 +184,7 @@ class Trainer:
 
     def _gradient(self, batch: Batch) -> Tensor:
         """This rank's part of the mean loss of a batch; the weights get its gradient."""
-        self.rows = len(batch.inputs)
+        self.rows, counted = len(batch.inputs), batch.targets != IGNORED
         mine = self.ranks.rows(self.rows)
         count = mine.stop - mine.start
         inputs, targets = self._tensor(batch.inputs), self._tensor(batch.targets)
@@ -202,10 +206,10 @@ class Trainer:
                     targets[rows],
                     take_rows(before, here),
                     after and after.rows(rows),
-                    Rows(rows.start, self.rows),
+                    Rows.of(counted, rows),
                 )
             # 1 where there is one part; none of a part's targets may count.
-            if share := int((batch.targets[rows] != IGNORED).sum()) / batch.tokens:
+            if share := int(counted[rows].sum()) / batch.tokens:
                 ((loss + penalty) * share).backward()
                 total = total + loss.detach() * share
             states.append(state)
