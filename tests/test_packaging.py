@@ -12,6 +12,9 @@ import pytest
 from charlm import corpora
 
 REPOSITORY = Path(__file__).parents[1]
+PACKAGED = ("py", "html", "css", "js")
+# Pages are no modules, and must not be forgotten.
+PAGES = ("charlm/reporting/template/report.html", "charlm/serving/page/playground.html")
 
 
 @pytest.fixture(scope="module")
@@ -27,11 +30,9 @@ def wheel(tmp_path_factory):
 def test_wheel_has_the_whole_package_and_its_man_pages(wheel):
     with zipfile.ZipFile(wheel) as archive:
         shipped = {name for name in archive.namelist() if ".dist-info/" not in name}
-    modules = {str(p.relative_to(REPOSITORY)) for p in (REPOSITORY / "charlm").rglob("*.py")}
-    assert shipped >= modules | {"charlm/corpora.toml"}
-    page = {path.name for path in (REPOSITORY / "charlm" / "serving" / "page").iterdir()}
-    assert page == {f"playground.{kind}" for kind in ("css", "html", "js")}
-    assert shipped >= {f"charlm/serving/page/{name}" for name in page}
+    files = [p for kind in PACKAGED for p in (REPOSITORY / "charlm").rglob(f"*.{kind}")]
+    packaged = {str(path.relative_to(REPOSITORY)) for path in files}
+    assert shipped >= packaged | {"charlm/corpora.toml", *PAGES}
     beside = {name for name in shipped if not name.startswith("charlm/")}
     pages = (REPOSITORY / "charlm" / "man").glob("*.1")
     assert {Path(name).name for name in beside} == {path.name for path in pages}

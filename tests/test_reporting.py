@@ -19,7 +19,8 @@ from charlm.config import NetworkConfig, PrepConfig, TrainingConfig
 from charlm.corpus import prepare
 from charlm.inspection.units import Units
 from charlm.network import build
-from charlm.reporting import commands, passage, units
+from charlm.reporting import passage, units
+from charlm.reporting.commands import again
 from charlm.reporting.facts import PIECE_BYTES, SYMBOL_BYTES, gather, short
 from charlm.reporting.page import block, page
 from charlm.reporting.source import open_run
@@ -192,6 +193,15 @@ def test_the_command_makes_the_same_model_again(charlm, model, facts, tmp_path):
     assert not facts["by_clock"]
 
 
+def test_every_knob_that_was_turned_is_in_the_command(model):
+    """Floats with all their digits, switches both ways, and what is off."""
+    source = open_run(model, None)
+    turned = {"steps": 7, "lr": 0.1 + 0.2, "clip": None, "compile": True, "dropout": 0.0}
+    found = again(replace(source, model=replace(source.model, training=turned)))
+    options = found.split("-o run-again ")[1]
+    assert options.endswith("--steps 7 --lr 0.30000000000000004 --clip 0 --dropout 0 --compile")
+
+
 def test_the_same_run_has_the_same_page(model, facts):
     torch.manual_seed(5)
     assert page(gather(open_run(model, None))) == page(facts)
@@ -325,14 +335,10 @@ def test_a_text_is_cut_short_where_it_must_be(text):
         assert len(block(one_more)) > 80
 
 
-def test_the_command_says_what_was_turned_off(model):
-    source = open_run(model, None)
-    training = source.model.training | {"clip": None}
-    command = commands.again(replace(source, model=replace(source.model, training=training)))
-    assert "--clip 0" in command
-    assert "--clip" not in commands.again(source)
+def test_a_knob_that_can_be_turned_off_is_off_at_0():
+    hints = get_type_hints(TrainingConfig)
     for f in fields(TrainingConfig):
-        if f.default is not None and type(None) in get_args(get_type_hints(TrainingConfig)[f.name]):
+        if f.default is not None and type(None) in get_args(hints[f.name]):
             assert f.metadata["limits"]["low"] == 0
             assert "0 is off" in f.metadata["help"]
 

@@ -39,7 +39,7 @@ class Habits:
     """What the network puts around a cell when it is not told otherwise.
 
     `lr_share` is the share of an optimiser's usual learning rate at which the cell learns well, but
-    for Muon; `muon` says that in the same time it learns more with that than with AdamW.
+    for Muon, whose share is `muon`, or None where the cell learns more with AdamW in the same time.
     """
 
     layers: int = 1
@@ -47,7 +47,7 @@ class Habits:
     residual: bool = False
     feed_forward: bool = False
     lr_share: float = 1.0
-    muon: bool = False
+    muon: float | None = None
 
 
 class Cell(ABC):

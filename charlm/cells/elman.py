@@ -15,7 +15,8 @@ from charlm.ops import Array
 class Elman(Cell):
     """The Elman cell; f is tanh or the rectifier. State: h (B, D)."""
 
-    habits = Habits(muon=True)
+    # At the whole rate the gradient of 784 units exploded after some hundred updates.
+    habits = Habits(muon=0.5)
     fused = True
 
     def __init__(self, activation: Literal["tanh", "relu"]) -> None:

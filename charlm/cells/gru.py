@@ -19,7 +19,7 @@ class GRU(Cell):
     """The GRU cell. State: h (B, D)."""
 
     # On the markov corpus (1x256) 3,000 updates at half the rate end where 6,000 at the whole do.
-    habits = Habits(lr_share=0.5, muon=True)
+    habits = Habits(lr_share=0.5, muon=1.0)
     fused = True
     spans = True
 

@@ -17,7 +17,8 @@ from charlm.ops import Array
 class Jordan(Cell):
     """The Jordan cell. State: y (B, D)."""
 
-    habits = Habits(muon=True)
+    # At the whole rate the gradient of 560 units exploded after some hundred updates.
+    habits = Habits(muon=0.5)
     recurrent = ("weight_y",)
 
     def shapes(self, place: Place) -> dict[str, Shape]:

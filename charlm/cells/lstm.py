@@ -18,7 +18,7 @@ from charlm.ops import Array
 class LSTM(Cell):
     """The LSTM cell. State: h (B, D), c (B, D)."""
 
-    habits = Habits(muon=True)
+    habits = Habits(muon=1.0)
     fused = True
     spans = True
 

@@ -9,7 +9,7 @@ Source: Melis, Kočiský and Blunsom 2020 (arXiv:1909.01792), eqs. 1-2, with mat
 from typing import Any
 
 from charlm import ops
-from charlm.cells.cell import Cell, Place, Shape, State, Weights
+from charlm.cells.cell import Cell, Habits, Place, Shape, State, Weights
 from charlm.cells.initial import Initialiser, Uniform
 from charlm.cells.lstm import LSTM
 from charlm.ops import Array
@@ -20,6 +20,8 @@ ROUNDS = 5  # the authors' best on most of their texts
 class Mogrifier(LSTM):
     """The Mogrifier LSTM cell. State: h (B, D), c (B, D)."""
 
+    # At the whole rate the gradient of 352 units exploded after some hundred updates.
+    habits = Habits(muon=0.5)
     fused = False
 
     def shapes(self, place: Place) -> dict[str, Shape]:

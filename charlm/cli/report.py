@@ -20,9 +20,9 @@ def command(run: Path, output: Path, corpus: Path | None, force: bool) -> None:
 
     It has the learning curves; what the network wrote at each validation; a passage of the
     validation text with how likely each character was and what else was; the same passage in the
-    colours of any of 256 units; how far back the network remembers and how far back it learns; the
-    settings, and the command that makes the run again. The page is below 2 MB, light or dark as the
-    browser is, and can be used with the keyboard alone. It takes torch.
+    colours of any of up to 256 units; how far back the network remembers and how far back it
+    learns; the settings, and the command that makes the run again. The page is below 2 MB, light or
+    dark as the browser is, and can be used with the keyboard alone. It takes torch.
 
     \b
     charlm report run -o report.html

@@ -151,13 +151,13 @@ def command(
             if not several:
                 run = begin.resume(out, corpus, changes, listener, STARTED, together)
         else:
+            several = count is not None
+            _alone(several, together)
             directory.check_directory(out, force=force)
             ctx.with_resource(directory.held(out))
             prepared = directory.corpus_for(corpora, out, model, progress.say)
             parts = (prepared, out, network, training)
             origin = model and Origin(init, model)
-            several = count is not None
-            _alone(several, together)
             if several:
                 seeds.begin_all(*parts, count, listener, origin)
                 corpus, changes = None, {}

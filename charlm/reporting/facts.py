@@ -128,8 +128,6 @@ def _passage(source: Source, missing: dict[str, str]) -> dict[str, Any]:
         missing["units"] = BOTH_SIDES
     else:
         shown, tracking = units.choose(model, source.ids)
-        if not shown:
-            missing["units"] = "What this network remembers are past places, and no units."
     found = passage.read(model, passage.choose(model, source.ids), shown)
     if not math.isfinite(found.nats):
         raise DataError(f"{source.run} predicts nothing that is a number; train it again.")

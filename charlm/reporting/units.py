@@ -15,7 +15,7 @@ def choose(model: Model, ids: np.ndarray) -> tuple[list[int], list[Tracking]]:
     """The units, by number and in order, and what some of them track in ids (T,)."""
     units, ids = Units(model.network), ids[:READ]
     found: list[Tracking] = []
-    if len(ids) >= LEAST_SYMBOLS and units.count:
+    if len(ids) >= LEAST_SYMBOLS:
         values = (units.values(state) for _, state in walk(model, ids))
         found = best(texts_of(model, ids), values, 1)
     tracking = {each.unit for each in found}

@@ -255,9 +255,12 @@ def with_seed(config: TrainingConfig, listener: Listener) -> TrainingConfig:
 
 def default_lr(config: NetworkConfig, optimizer: str, updates: float | None = None) -> float:
     """The peak learning rate of an optimiser for a network of these cells and so many updates."""
-    share = min(cell.habits.lr_share for cell in cells_named(config.cell))
+    habits = [cell.habits for cell in cells_named(config.cell)]
     if optimizer == "muon":  # its updates have one size, whatever the gradient's
-        share = optimizers.width_share(settled(config).width)
+        share = min(habit.muon or habit.lr_share for habit in habits)
+        share *= optimizers.width_share(settled(config).width)
+    else:
+        share = min(habit.lr_share for habit in habits)
     return share * optimizers.rate(optimizer, updates)
 
 

@@ -165,7 +165,7 @@ def optimizer_of(network: NetworkConfig, config: TrainingConfig) -> str:
     if config.optimizer is not None:
         return config.optimizer
     habits = [cell.habits for cell in cells_named(network.cell)]
-    return "muon" if all(one.muon for one in habits) else optimizers.USUAL
+    return "muon" if all(one.muon is not None for one in habits) else optimizers.USUAL
 
 
 def active(network: Network) -> int:
