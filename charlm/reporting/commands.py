@@ -1,7 +1,7 @@
 """How a run is made again: the command line that says all that was decided for it."""
 
 import shlex
-from dataclasses import Field, fields
+from dataclasses import fields
 from typing import Any
 
 from charlm.config import NetworkConfig, TrainingConfig
@@ -32,14 +32,9 @@ def _options(kind: type[Knobs], values: dict[str, Any]) -> list[str]:
         knobs = kind.from_dict(values)
     except ConfigError:
         return []  # a model file says what it likes of its training
-    given = {f: getattr(knobs, f.name) for f in fields(knobs)}
     return [
-        " ".join(map(shlex.quote, as_option(f.name, _typed(f, value)).split(" ", 1)))
-        for f, value in given.items()
-        if value != f.default
+        # What is on unless told, such as --clip, is typed 0 where it is off.
+        " ".join(map(shlex.quote, as_option(f.name, 0 if value is None else value).split(" ", 1)))
+        for f in fields(knobs)
+        if (value := getattr(knobs, f.name)) != f.default
     ]
-
-
-def _typed(f: Field, value: Any) -> Any:
-    """A knob's value as the command line has it, where "off" is the least number that it takes."""
-    return f.metadata["limits"]["low"] if value is None else value
