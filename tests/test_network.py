@@ -266,7 +266,9 @@ def test_the_adaptive_head_is_that_of_torch(V, norm):
     assert torch.allclose(nats, -logits.gather(1, targets[:, None])[:, 0])
     if not cuts or cuts[-1] == V:
         return  # torch's has at least one tail
-    theirs = torch.nn.AdaptiveLogSoftmaxWithLoss(D, V, cuts, head_bias=True, dtype=torch.float64)
+    theirs = torch.nn.AdaptiveLogSoftmaxWithLoss(
+        D, V, cuts, 1.0, head_bias=True, dtype=torch.float64
+    )
     with torch.no_grad():
         theirs.head.weight.copy_(w["head.weight"])
         theirs.head.bias.copy_(w["head.bias"])
