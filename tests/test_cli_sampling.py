@@ -255,7 +255,8 @@ def test_novel_leaves_out_what_is_copied_and_json_marks_it(charlm, tmp_path):
         assert one["novel"] == (len(run) < 9)
     done = charlm("sample", tmp_path / "run", *common)
     kept = [one["text"] for one in found if one["novel"]]
-    assert done.stdout.decode() == "\n\n".join(kept) + "\n"
+    lines = (one if one.endswith("\n") else f"{one}\n" for one in kept)
+    assert done.stdout.decode() == "\n".join(lines)
     assert f"{20 - len(kept)} of 20" in done.stderr.decode()
 
 

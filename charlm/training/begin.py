@@ -213,8 +213,7 @@ def decided(
     (`choosing`). `tuned` is for a run that goes on from another model.
     """
     config = with_seed(config, listener)
-    if config.precision is None:
-        config = replace(config, precision=default_precision(device))
+    config = replace(config, precision=config.precision or default_precision(device))
     if config.budget is config.steps is config.epochs is None:
         config = replace(config, budget=DEFAULT_BUDGET_S)
     tokens = corpus.size("train").tokens
