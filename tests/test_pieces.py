@@ -313,7 +313,7 @@ def test_an_interrupt_says_how_to_go_on(tmp_path):
         time.sleep(0.005)
     os.kill(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 130, said
     assert b"the same command goes on" in said
     assert b"Traceback" not in said
 
