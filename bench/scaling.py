@@ -1,7 +1,8 @@
 """Characters/s of one process and of two that torchrun puts in touch, with one thread each.
 
-Strong scaling: the same updates of the same rows, shared between the processes. Each run is a whole
-one, and its pace that between two reports in its log, after the first updates.
+Once each process has as many rows as the one alone (weak scaling), and once they share its rows
+(strong scaling: the same updates, and the same curve). Each run is a whole one, and its pace that
+between two reports in its log, after the first updates.
 """
 
 import json
@@ -19,17 +20,17 @@ RUNS = 3
 WIDTH, BATCH, CONTEXT = 512, 64, 128
 STEPS, WARM = 31, 11  # updates: all, and those that are not counted, which make what is made once
 OPTIONS = [
-    "--width", WIDTH, "--batch", BATCH, "--context", CONTEXT, "--steps", STEPS, "--dropout", 0,
+    "--width", WIDTH, "--context", CONTEXT, "--steps", STEPS, "--dropout", 0,
     "--lr", 0.002, "--seed", 1, "--eval-every", 1000, "--device", "cpu", "--force",
 ]  # fmt: skip
 
 
-def chars_per_s(processes: int, data: Path, run: Path) -> float:
-    """The pace of a run of so many processes."""
+def chars_per_s(processes: int, batch: int, data: Path, run: Path) -> float:
+    """The pace of a run of so many processes, with `batch` rows in all of them."""
     shared = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", processes]
     command = [sys.executable, *(shared if processes > 1 else []), "-m", "charlm", "train", data]
     subprocess.run(
-        [str(word) for word in [*command, "-o", run, *OPTIONS]],
+        [str(word) for word in [*command, "-o", run, "--batch", batch, *OPTIONS]],
         check=True,
         capture_output=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
@@ -48,16 +49,19 @@ def main() -> None:
         prepare([tiny_shakespeare()], data, PrepConfig(val=0.001, test=0))
         found = in_turn(
             RUNS,
-            one=lambda: chars_per_s(1, data, run),
-            two=lambda: chars_per_s(2, data, run),
+            one=lambda: chars_per_s(1, BATCH, data, run),
+            weak=lambda: chars_per_s(2, 2 * BATCH, data, run),
+            strong=lambda: chars_per_s(2, BATCH, data, run),
         )
     how = (
-        f"lstm 1x{WIDTH}, batch {BATCH} in all, context {CONTEXT}, a thread each, gloo on loopback,"
-        f" updates {WARM + 1} to {STEPS} of {RUNS} runs in turn"
+        f"lstm 1x{WIDTH}, context {CONTEXT}, a thread each, gloo on loopback, updates {WARM + 1} to"
+        f" {STEPS} of {RUNS} runs in turn"
     )
-    figure("one process", found["one"], "chars/s", how=how)
-    figure("two processes", found["two"], "chars/s", how=how)
-    figure("ratio", found["two"] / found["one"], "x", target="≥ 1.8", how=how)
+    figure(f"one process, batch {BATCH}", found["one"], "chars/s", how=how)
+    for way, batch in (("weak", 2 * BATCH), ("strong", BATCH)):
+        name = f"two processes, batch {batch} in all"
+        figure(name, found[way], "chars/s", how=how)
+        figure(f"{name}, to one", found[way] / found["one"], "x", target="≥ 1.8", how=how)
 
 
 if __name__ == "__main__":
