@@ -19,7 +19,7 @@ ENOUGH = {
     "rnn-relu": "--width 256 --steps 10000 --lr 0.002",
     "jordan": "--width 256 --steps 6000 --lr 0.002",
     "gru": "--width 256 --steps 4000",
-    "mogrifier": "--width 128 --steps 4500",
+    "mogrifier": "--width 128 --steps 1500 --optimizer muon --lr 0.01",
 }
 
 
