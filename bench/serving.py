@@ -24,7 +24,7 @@ CLIENTS, RUNS = 64, 5
 LENGTH_ALONE, LENGTH = 2_000, 400
 MALFORMED = 10_000
 FOREVER = 100_000_000  # tokens
-WIDTH, BUDGET = 384, "30s"
+LAYERS, WIDTH, BUDGET = 2, 512, "60s"  # as in bench/sampling.py
 
 
 @contextmanager
@@ -120,13 +120,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
         command = [sys.executable, "-m", "charlm", "train", str(tiny_shakespeare()), "-o", str(run)]
-        options = ["--width", str(WIDTH), "--budget", BUDGET, "--seed", "1"]
+        shape = ["--layers", str(LAYERS), "--width", str(WIDTH)]
+        options = [*shape, "--budget", BUDGET, "--seed", "1"]
         subprocess.run([*command, *options], check=True)
         with serving(run) as address:
             load = Load(address, run.name)
             load.alone()
             found = in_turn(RUNS, alone=load.alone, together=load.together)
-        how = f"lstm 1x{WIDTH}, {BUDGET} on tiny Shakespeare; streams, median of {RUNS} in turn"
+        how = f"lstm {LAYERS}x{WIDTH}, {BUDGET} on tiny Shakespeare; streams,"
+        how += f" median of {RUNS} in turn"
         figure("one client", found["alone"], "chars/s", how=how)
         figure(f"{CLIENTS} clients in all", found["together"], "chars/s", how=how)
         ratio = found["together"] / found["alone"]

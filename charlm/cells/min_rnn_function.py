@@ -57,7 +57,7 @@ def min_rnn_function(torch: Any) -> Any:
             torch.sub(every_h[:, 1:], every_h[:, :-1], out=dk[:, 1:])
             dk.mul_(e)
             if gates.shape[-1] > D:
-                df, di = torch.sigmoid(-gates).split(D, -1)
+                df, di = torch.neg(gates).sigmoid_().split(D, -1)
                 torch.mul(df, dk, out=du[..., :D]).neg_()
                 dk.mul_(di)
             # g' is g (1 − g) up to c = 0, where g = 1/2, and 1 from there on. Comparing to numbers
