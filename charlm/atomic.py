@@ -5,6 +5,7 @@ a full disk or a second reader never meets half a file.
 """
 
 import errno
+import fcntl
 import os
 import shutil
 import tempfile
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from charlm.errors import DataError
+from charlm.errors import CharlmError, DataError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -102,6 +103,23 @@ def refuse_existing(path: Path, *, markers: tuple[str, ...], force: bool) -> Non
         raise DataError(f"{path} is not empty and charlm did not make it; choose another name.")
     if not force:
         raise DataError(f"{path} exists already; choose another name, or replace it with --force.")
+
+
+@contextmanager
+def locked(folder: Path, taken: CharlmError) -> Iterator[None]:
+    """Keeps other processes out of `folder`, which is made; raises `taken` where one is there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise taken from None
+        except OSError:
+            pass  # a file system that has no locks
+        yield
+    finally:
+        os.close(handle)
 
 
 def _swap(new: Path, path: Path) -> None:

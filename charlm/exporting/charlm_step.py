@@ -73,4 +73,4 @@ def load(folder: str | Path = Path(__file__).parent) -> tuple[Network, int]:
     config = json.loads((Path(folder) / "network.json").read_text())
     network = Network(**config)
     network.load_state_dict(load_file(Path(folder) / "model.safetensors"))
-    return network.eval(), config["vocabulary"]
+    return network, config["vocabulary"]

@@ -1,7 +1,5 @@
 """Where the work on a corpus lies until it is done, so that it can go on after it was stopped."""
 
-import fcntl
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,18 +22,10 @@ def workplace(folder: Path, say: Callable[[str], None]) -> Iterator[Path]:
     It is removed when the work is done and when it cannot be; when it was stopped, or the disk was
     full, what is done stays. Raises DataError where another process is at work there.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise DataError(
-                f"another process is making this corpus, in {folder}; wait for it, or choose"
-                " another name."
-            ) from None
-        except OSError:
-            pass  # a file system that has no locks
+    taken = DataError(
+        f"another process is making this corpus, in {folder}; wait for it, or choose another name."
+    )
+    with atomic.locked(folder, taken):
         _tidy(folder)
         try:
             yield folder
@@ -48,8 +38,6 @@ def workplace(folder: Path, say: Callable[[str], None]) -> Iterator[Path]:
                 shutil.rmtree(folder, ignore_errors=True)
             raise
         shutil.rmtree(folder, ignore_errors=True)
-    finally:
-        os.close(handle)
 
 
 def _left(folder: Path, say: Callable[[str], None]) -> bool:

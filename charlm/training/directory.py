@@ -4,9 +4,7 @@ A run of several seeds has `seeds.json`, the seeds, and a whole run in `seed-N` 
 process at a time trains in a directory.
 """
 
-import fcntl
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -69,21 +67,14 @@ def held(out: Path) -> Iterator[None]:
     Raises TrainingError where another one is at it.
     """
     new = not out.exists()
-    out.mkdir(parents=True, exist_ok=True)
-    handle = os.open(out, os.O_RDONLY)
+    taken = TrainingError(
+        f"another process is training in {out}; wait for it, or choose another name."
+    )
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise TrainingError(
-                f"another process is training in {out}; wait for it, or choose another name."
-            ) from None
-        except OSError:
-            pass  # a file system that has no locks
-        atomic.clear_away(out, (checkpoint.LAST_NAME, model_file.MODEL_NAME, SEEDS_NAME))
-        yield
+        with atomic.locked(out, taken):
+            atomic.clear_away(out, (checkpoint.LAST_NAME, model_file.MODEL_NAME, SEEDS_NAME))
+            yield
     finally:
-        os.close(handle)
         if new:
             with suppress(OSError):
                 out.rmdir()
