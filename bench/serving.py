@@ -1,7 +1,8 @@
 """`charlm serve` under load, and what malformed requests do to it.
 
-64 clients that stream against one, each with a connection and a seed of its own; then clients that
-vanish; then requests that are wrong in every way that the fuzzer knows. All on this machine.
+64 clients that stream against one, each with a connection of its own, and once more each with a
+seed of its own, whose text may then not depend on the others; then clients that vanish; then
+requests that are wrong in every way that the fuzzer knows. All on this machine.
 """
 
 import asyncio
@@ -68,14 +69,14 @@ async def stream(address: tuple[str, int], **values: object) -> tuple[int, float
 
 
 async def together(
-    address: tuple[str, int], model: str, clients: int, length: int
+    address: tuple[str, int], model: str, clients: int, length: int, *, seeded: bool = False
 ) -> tuple[float, list[float]]:
     """The characters a second of so many clients in all, and the seconds each waited."""
     began = time.perf_counter()
     found = await asyncio.gather(
         *(
             stream(address, model=model, prompt="To be", max_tokens=length, seed=seed)
-            for seed in range(clients)
+            for seed in (range(clients) if seeded else [None] * clients)
         )
     )
     elapsed_s = time.perf_counter() - began
@@ -99,6 +100,10 @@ class Load:
         rate, waits_s = asyncio.run(together(self.address, self.model, CLIENTS, LENGTH))
         self.waits_s += waits_s
         return rate
+
+    def seeded(self) -> float:
+        """The same where each client has a seed."""
+        return asyncio.run(together(self.address, self.model, CLIENTS, LENGTH, seeded=True))[0]
 
 
 def vanish(address: tuple[str, int], model: str, length: int) -> float:
@@ -126,13 +131,15 @@ def main() -> None:
         with serving(run) as address:
             load = Load(address, run.name)
             load.alone()
-            found = in_turn(RUNS, alone=load.alone, together=load.together)
+            found = in_turn(RUNS, alone=load.alone, together=load.together, seeded=load.seeded)
         how = f"lstm {LAYERS}x{WIDTH}, {BUDGET} on tiny Shakespeare; streams,"
         how += f" median of {RUNS} in turn"
         figure("one client", found["alone"], "chars/s", how=how)
         figure(f"{CLIENTS} clients in all", found["together"], "chars/s", how=how)
         ratio = found["together"] / found["alone"]
         figure(f"{CLIENTS} clients against one", ratio, "x", target="≥ 3", how=how)
+        ratio = found["seeded"] / found["alone"]
+        figure(f"{CLIENTS} clients with seeds against one", ratio, "x", how=how)
         p99_s = sorted(load.waits_s)[int(0.99 * len(load.waits_s))]
         how = f"99th percentile of {len(load.waits_s)} streams, {CLIENTS} at a time, no error"
         figure("time to the first character", p99_s, "s", how=how)

@@ -236,6 +236,17 @@ def test_rows_that_are_read_again_are_as_alone_and_keep_nobody_waiting(model, mo
         assert [together[i, j] for j in range(3)] == [alone[0, j] for j in range(3)]
 
 
+@pytest.mark.parametrize(
+    ("knobs", "is_steady"), [({}, False), ({"seed": 7}, True), ({"temperature": 0}, True)]
+)
+def test_who_gives_no_seed_may_be_told_of_none(desk, knobs, is_steady):
+    order = desk.order(ask(prompt="the", max_tokens=5, **knobs))
+    assert order.drawing.steady == is_steady
+    desk.take(order)
+    whole = json.loads(Answer(order, desk).whole([piece for _, piece in told(desk)]))
+    assert whole["seed"] == knobs.get("seed")
+
+
 def test_no_more_are_drawn_side_by_side_than_may_be(model):
     desk = Desk("m", model, Limits(rows=3))
     order = desk.order(ask(prompt=["the", "a"], n=5, max_tokens=9))

@@ -6,7 +6,7 @@ import pytest
 from charlm.cells import CELLS
 from charlm.config import NetworkConfig
 from charlm.network import build
-from charlm.sampling import processors
+from charlm.sampling import processors, steady
 from charlm.sampling.engine import NumpyEngine
 from charlm.sampling.generate import Batch, Drawing, Row, generate
 from charlm.sampling.steady import ROUNDING, Steady, is_near
@@ -69,6 +69,18 @@ def test_noise_above_it_does_change_draws():
     rough = Rough(engine_of("gru", scale=2.0), 1000 * ROUNDING)
     together = drawn(rough, range(40), Drawing(3))
     assert together != [drawn(rough, [k], Drawing(3))[0] for k in range(40)]
+
+
+def test_rows_that_rounding_may_decide_are_not_read_again(monkeypatch):
+    monkeypatch.setattr(steady, "ROUNDING", 2e-3)
+    rough = Rough(engine_of("gru", scale=2.0), 1e-3)
+    sure = drawn(rough, range(40), Drawing(3))
+    assert rough.alone > 0
+    rough.alone = 0
+    unsure = drawn(rough, range(40), Drawing(3, steady=False))
+    assert rough.alone == 0
+    assert [ids[0] for ids in unsure] == [ids[0] for ids in sure]
+    assert unsure != sure
 
 
 @pytest.mark.parametrize("cell", CELLS)

@@ -33,8 +33,8 @@ def command(
     """Serve each MODEL, a run directory or a model file, over HTTP.
 
     /v1/completions and /v1/models are OpenAI's, so its clients work; / is a page to play with. A
-    model is called by its directory or file. All requests of a moment are drawn side by side, and
-    what one gets does not depend on the others: with a seed it is what `charlm sample` writes. With
+    model is called by its directory or file. All requests of a moment are drawn side by side; what
+    one with a seed gets is what `charlm sample` writes, whatever the others are. With
     echo, logprobs and max_tokens 0 the API measures a text; one line with its newline scores what
     `charlm score` says of it.
 

@@ -59,7 +59,8 @@ class Drawing:
     """How ids are drawn: `processors` bend the distribution, `greedy` takes the likeliest.
 
     `ends`, where there is one, is asked before every draw whether the row ends there. `costs` says
-    that each row's nats are counted, which takes a single row as long as drawing.
+    that each row's nats are counted, which takes a single row as long as drawing. Where it is not
+    `steady`, rounding may decide a draw, and so may the rows beside it.
     """
 
     seed: int
@@ -67,6 +68,7 @@ class Drawing:
     greedy: bool = False
     ends: Ends | None = None
     costs: bool = False
+    steady: bool = True
 
     @property
     def kind(self) -> tuple[int, bool]:
@@ -234,17 +236,17 @@ class Batch:
         histories = [self.rows[i].history for i in drawn]
         bent = drawing.bend(logits, histories)
         ids = choose(bent, uniforms, drawing.greedy)
-        again = [i for i in drawn if not self._steady.is_exact(i)]
-        if again:
+        unsure = {i for i in drawn if self._is_unsure(i)}
+        if unsure:
             margins = margins_of(bent, uniforms, drawing.greedy)
             near = is_near(drawing.bend, logits, histories, bent, margins)
             for at in np.flatnonzero(near).tolist():
                 i = drawn[at]
+                if i not in unsure:
+                    continue
                 if self._patience is not None and self._steady.behind(i) > self._patience:
                     self.put_off.append(i)
                     ids[at] = -1
-                    continue
-                if self._steady.is_exact(i):
                     continue
                 self._read_again(i)
                 bent = drawing.bend(self.logits[i : i + 1], [histories[at]])
@@ -260,11 +262,15 @@ class Batch:
     def _ends(self, i: int, ends: Ends) -> bool:
         """Whether row i ends before its next draw."""
         u = self._alive[i].random.random()
-        if not self._steady.is_exact(i):
+        if self._is_unsure(i):
             off = ROUNDING * float(np.ptp(self.logits[i]))
             if len({ends(self.rows[i], self.logits[i], u + d) for d in (-off, off)}) > 1:
                 self._read_again(i)
         return ends(self.rows[i], self.logits[i], u)
+
+    def _is_unsure(self, i: int) -> bool:
+        """Whether rounding might decide what row i draws, and must not."""
+        return self._alive[i].drawing.steady and not self._steady.is_exact(i)
 
     def _read_again(self, i: int) -> None:
         """Row i is exact from here on."""

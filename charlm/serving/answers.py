@@ -38,7 +38,8 @@ class Answer:
             "created": int(time.time()),
             "model": desk.name,
             "system_fingerprint": desk.fingerprint,
-            "seed": order.drawing.seed,
+            # Without one of its own another request would not get the same text.
+            "seed": None if order.asked.seed is None else order.drawing.seed,
         }
 
     def piece(self, told: Told) -> dict[str, Any]:

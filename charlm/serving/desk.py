@@ -80,7 +80,10 @@ class Desk:
         beginnings = [self._beginning(prompt, asked.scores) for prompt in asked.prompts]
         self._check_size(asked, beginnings)
         seed = random.SystemRandom().randrange(2**31) if asked.seed is None else asked.seed
-        drawing = dataclasses.replace(self._drawing(asked.config), seed=seed % SEEDS)
+        drawing = self._drawing(asked.config)
+        # Without a seed nobody can ask for the same text again, so that rounding may decide.
+        steady = asked.seed is not None or drawing.greedy
+        drawing = dataclasses.replace(drawing, seed=seed % SEEDS, steady=steady)
         manner = Manner(asked.config, drawing.seed, stops=asked.stop)
         return Order(asked, beginnings, manner, drawing)
 

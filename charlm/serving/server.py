@@ -46,18 +46,14 @@ def serve(
     """
     names = names_of(paths)
     desks = [Desk(name, path, limits) for name, path in zip(names, paths, strict=True)]
-    _leave_a_core(max(desk.threads for desk in desks))
+    _make_products_on(max(desk.threads for desk in desks))
     with _listener(host, port) as listener:
         asyncio.run(_serve(desks, limits, listener, token, tell))
 
 
-def _leave_a_core(threads: int) -> None:
-    """Has products made on so many threads at most, and not on all cores: connections want one.
-
-    A thread of BLAS that waits for another one does so at work, which is worst where all are busy.
-    """
-    pools = threadpoolctl.ThreadpoolController().select(internal_api="openblas")
-    pools.limit(limits=max(1, min(threads, (os.cpu_count() or 1) - 1)))
+def _make_products_on(threads: int) -> None:
+    """Has products made on so many threads; each engine took what is best for its model alone."""
+    threadpoolctl.ThreadpoolController().select(internal_api="openblas").limit(limits=threads)
 
 
 def names_of(paths: Sequence[Path]) -> list[str]:

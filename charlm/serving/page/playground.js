@@ -64,11 +64,12 @@ async function listModels() {
 
 function asked() {
   const seed = $("seed").value;
+  const any = Math.floor(Math.random() * 2 ** 31);
   return {
     model: $("model").value,
     prompt: $("prompt").value,
     ...Object.fromEntries(SLIDERS.map((id) => [id, Number($(id).value)])),
-    ...(seed === "" ? {} : { seed: Number(seed) }),
+    seed: seed === "" ? any : Number(seed),
     stream: true,
     echo: true,
     logprobs: ALTERNATIVES,
