@@ -16,9 +16,9 @@ from bench.measure import figure, in_turn, tiny_shakespeare
 from charlm.config import PrepConfig
 from charlm.corpus import prepare
 
-RUNS = 3
-WIDTH, BATCH, CONTEXT = 512, 64, 128
-STEPS, WARM = 31, 11  # updates: all, and those that are not counted, which make what is made once
+RUNS = 5
+WIDTH, BATCH, CONTEXT = 256, 64, 64
+STEPS, WARM = 101, 21  # updates: all, and those that are not counted, which make what is made once
 OPTIONS = [
     "--width", WIDTH, "--context", CONTEXT, "--steps", STEPS, "--dropout", 0,
     "--lr", 0.002, "--seed", 1, "--eval-every", 1000, "--device", "cpu", "--force",
