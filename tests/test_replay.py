@@ -6,7 +6,7 @@ import pytest
 from charlm.cells import CELLS
 from charlm.config import NetworkConfig
 from charlm.network import build
-from charlm.sampling.engine import NumpyEngine
+from charlm.sampling.engine import ALIKE_STEPS, NumpyEngine
 from charlm.sampling.replay import NotRecordableError, Recording
 from charlm.training.initialise import initial_weights
 
@@ -94,7 +94,35 @@ def test_the_step_of_one_row_is_the_networks(cell, tied):
         for found, part in zip(state, expected_state, strict=True):
             for a, b in zip(found, part, strict=True):
                 np.testing.assert_array_equal(a, b)
-    assert engine._recording is not None
+    assert engine._recordings.keys() == {1}
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_step_of_many_rows_is_the_networks(cell):
+    engine = made(cell)
+    network, rng = engine.network, np.random.default_rng(0)
+    kept = []
+    for rows in (1, 3, 1, 5, 3):
+        state = expected_state = engine.initial_state(rows)
+        for _ in range(ALIKE_STEPS + 3):
+            ids = rng.integers(0, V, rows)
+            logits, state = engine.step(ids, state)
+            w = engine._w if rows == 1 else engine._columns
+            read = network.read(np, engine._w, ids)
+            expected, expected_state = network.advance(np, w, read, expected_state)
+            np.testing.assert_array_equal(logits, expected)
+            for found, part in zip(state, expected_state, strict=True):
+                for a, b in zip(found, part, strict=True):
+                    np.testing.assert_array_equal(a, b)
+        kept.append({*engine._recordings})
+    assert kept == [{1}, {1, 3}, {1, 3}, {1, 5}, {1, 3}]
+
+
+def test_where_rows_come_and_go_nothing_is_recorded():
+    engine = made("lstm")
+    for rows in [2, 3] * ALIKE_STEPS:
+        engine.step(np.zeros(rows, int), engine.initial_state(rows))
+    assert not engine._recordings
 
 
 def test_a_network_that_looks_at_its_state_is_stepped_as_it_is():
@@ -106,4 +134,4 @@ def test_a_network_that_looks_at_its_state_is_stepped_as_it_is():
             np, engine._w, np.array([id]), expected_state
         )
         np.testing.assert_array_equal(logits, expected)
-    assert engine._recording is None
+    assert not engine._recordings

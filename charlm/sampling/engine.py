@@ -23,6 +23,8 @@ State = tuple[tuple[Any, ...], ...]
 # A product of one row and a matrix smaller than this takes numpy's BLAS less time than waking a
 # second thread for it, and far less where another process has the core.
 THREADED_BYTES = 1_500_000
+# Steps of as many rows after which one is recorded: rows may come and go.
+ALIKE_STEPS = 8
 
 
 class Engine(Protocol):
@@ -44,8 +46,9 @@ class Engine(Protocol):
 class NumpyEngine:
     """The network on numpy's BLAS, without torch.
 
-    The step of one row is recorded when it is first made, and replayed from then on. Unless the
-    weights are `fixed` it steps with what they are at the time. Where it is `exact`, one thread
+    The step of one row is recorded when it is first made, and replayed from then on; that of many
+    rows when there were as many for some steps. Unless the weights are `fixed` it steps with what
+    they are at the time. Where it is `exact`, one thread
     does it all, since two may add up a product in another order. `threads` is how many may do it.
     """
 
@@ -73,8 +76,9 @@ class NumpyEngine:
         self._w = network.arrange(weights)
         if fixed:
             self._w = network.with_table(np, self._w)
-        self._recording: Recording | None = None
+        self._recordings: dict[int, Recording] = {}  # by how many rows
         self._recordable = fixed
+        self._rows = self._alike = 0  # of the last step of many rows, and how many such before it
 
     def initial_state(self, batch: int) -> State:
         """The state of `batch` rows before anything was read."""
@@ -82,10 +86,16 @@ class NumpyEngine:
 
     def step(self, ids: np.ndarray, state: State) -> tuple[np.ndarray, State]:
         """The logits (B, V) of what follows ids (B,), and the next state."""
-        read = self.network.read(np, self._w, ids)
-        if len(ids) > 1:
+        read, rows = self.network.read(np, self._w, ids), len(ids)
+        if rows == 1:
+            return self._replayed(self._w, read, state)
+        self._alike = self._alike + 1 if rows == self._rows else 0
+        self._rows = rows
+        if self._alike < ALIKE_STEPS:
             return self.network.advance(np, self._columns, read, state)
-        return self._step_of_one(read, state)
+        if rows not in self._recordings:  # one of many rows is kept
+            self._recordings = {n: known for n, known in self._recordings.items() if n == 1}
+        return self._replayed(self._columns, read, state)
 
     def features(self, ids: np.ndarray, state: State) -> tuple[np.ndarray, State]:
         """What leaves the blocks (B, D) after ids (B,), and the next state."""
@@ -111,21 +121,23 @@ class NumpyEngine:
         columns = {name: np.asfortranarray(weight) for name, weight in self._flat.items()}
         return self.network.arrange(columns)
 
-    def _step_of_one(self, read: tuple[np.ndarray, ...], state: State) -> tuple[np.ndarray, State]:
+    def _replayed(
+        self, w: Weights, read: tuple[np.ndarray, ...], state: State
+    ) -> tuple[np.ndarray, State]:
         sizes = [len(read), *map(len, state)]
 
         def advance(*arrays: Any) -> list[Any]:
             first, *parts = _parted(arrays, sizes)
-            logits, after = self.network.advance(np, self._w, first, tuple(parts))
+            logits, after = self.network.advance(np, w, first, tuple(parts))
             return [logits, *itertools.chain(*after)]
 
-        arrays = (*read, *itertools.chain(*state))
-        if self._recording is None and self._recordable:
+        arrays, rows = (*read, *itertools.chain(*state)), len(read[0])
+        if rows not in self._recordings and self._recordable:
             try:
-                self._recording = Recording(advance, arrays)
+                self._recordings[rows] = Recording(advance, arrays)
             except NotRecordableError:
                 self._recordable = False
-        logits, *after = (self._recording or advance)(*arrays)
+        logits, *after = self._recordings.get(rows, advance)(*arrays)
         return logits, _parted(after, sizes[1:])
 
 
