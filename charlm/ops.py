@@ -112,7 +112,11 @@ def lookup(xp: Any, table: Array, ids: Array) -> Array:
     With torch it is torch's own embedding: the gradient of plain indexing is summed by several
     threads in no certain order, and a run would not repeat bit for bit.
     """
-    return xp.embedding(table, ids) if _is_torch(xp) else table.take(ids, 0)
+    if _is_torch(xp):
+        return xp.embedding(table, ids)
+    # numpy does not ask indices that only stand for an array what is to be done.
+    rows_of = getattr(ids, "rows_of", None)
+    return table.take(ids, 0) if rows_of is None else rows_of(table)
 
 
 def layer_norm(xp: Any, x: Array, scale: Array, shift: Array, eps: float = 1e-5) -> Array:

@@ -163,6 +163,19 @@ def test_the_margin_is_what_a_draw_is_away_from_another_id():
     assert margins_of(logits[:1], uniforms[:1], greedy=True).tolist() == [0.125]
 
 
+def test_one_row_is_chosen_for_as_it_is_among_many():
+    rng = np.random.default_rng(0)
+    logits = (rng.standard_normal((500, 40)) * rng.uniform(0.1, 30, (500, 1))).astype(np.float32)
+    logits[::3, ::2] = -np.inf
+    logits[7, 5] = np.nan
+    uniforms = rng.random(500)
+    uniforms[:2] = 0, np.nextafter(1, 0)
+    many = choose(logits, uniforms)
+    alone = [choose(logits[i : i + 1], uniforms[i : i + 1])[0] for i in range(500)]
+    assert alone == many.tolist()
+    assert len(set(alone)) > 30
+
+
 def test_rows_of_a_state_can_be_taken_many_times():
     state = ((np.arange(3), np.arange(6).reshape(3, 2)),)
     taken = take_rows(state, [2, 0, 2])

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from charlm import ops
 from charlm.cells import CELLS
 from charlm.config import NetworkConfig
 from charlm.network import build
@@ -47,6 +48,21 @@ def test_a_replay_returns_what_the_computation_would(compute):
         for found, expected in zip(recording(*inputs), compute(*inputs), strict=True):
             assert found.dtype == np.asarray(expected).dtype
             np.testing.assert_array_equal(found, expected)
+
+
+def test_rows_of_a_table_are_looked_up_in_every_replay():
+    table, x = random(5, 3), random(2, 3)
+    recording = Recording(lambda ids, x: [ops.lookup(np, table, ids) + x], [np.array([0, 4]), x])
+    for ids in ([1, 1], [4, 0]):
+        found = recording(np.array(ids), x)
+        np.testing.assert_array_equal(found, [table[ids] + x])
+
+
+def test_what_nothing_depends_on_is_not_computed():
+    used = Recording(lambda x: [(x + 1)[:, 1:] * 2], [random(3, 4)])
+    more = Recording(lambda x: [((x + 1)[:, 1:] * 2, x.sum(-1), x * 3)[0]], [random(3, 4)])
+    assert len(more._runs) == len(used._runs) == 2
+    np.testing.assert_array_equal(used(random(3, 4, seed=1)), more(random(3, 4, seed=1)))
 
 
 def test_a_replay_changes_neither_its_inputs_nor_what_it_returned_before():

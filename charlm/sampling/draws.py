@@ -1,5 +1,7 @@
 """One draw: an id from logits, how far it was from being another, and what it costs."""
 
+import math
+
 import numpy as np
 
 
@@ -10,9 +12,20 @@ def choose(logits: np.ndarray, uniforms: np.ndarray, greedy: bool = False) -> np
     """
     if greedy:
         return logits.argmax(axis=-1)
+    if len(logits) == 1:
+        return np.array([_choose_one(logits[0], float(uniforms[0]))])
     cumulative = np.exp(logits - logits.max(axis=-1, keepdims=True), dtype=np.float64)
     cumulative = cumulative.cumsum(axis=-1)
     return (cumulative <= _targets(cumulative, uniforms)).sum(axis=-1)
+
+
+def _choose_one(logits: np.ndarray, u: float) -> int:
+    """The same for one row (V,), of which it is the number of operations that counts."""
+    cumulative = np.add.accumulate(np.exp(logits - logits[logits.argmax()], dtype=np.float64))
+    total = cumulative.item(-1)
+    target = min(u * total, math.nextafter(total, 0.0))
+    # No number is sorted after all others; of a row of them the first is taken, as above.
+    return int(cumulative.searchsorted(target, "right")) % len(logits)
 
 
 def margins_of(logits: np.ndarray, uniforms: np.ndarray, greedy: bool = False) -> np.ndarray:

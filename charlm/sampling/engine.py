@@ -6,7 +6,7 @@ Ids and logits are numpy arrays in both. A state is the network's: per part a tu
 
 import itertools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -86,16 +86,18 @@ class NumpyEngine:
 
     def step(self, ids: np.ndarray, state: State) -> tuple[np.ndarray, State]:
         """The logits (B, V) of what follows ids (B,), and the next state."""
-        read, rows = self.network.read(np, self._w, ids), len(ids)
-        if rows == 1:
-            return self._replayed(self._w, read, state)
-        self._alike = self._alike + 1 if rows == self._rows else 0
-        self._rows = rows
-        if self._alike < ALIKE_STEPS:
-            return self.network.advance(np, self._columns, read, state)
-        if rows not in self._recordings:  # one of many rows is kept
-            self._recordings = {n: known for n, known in self._recordings.items() if n == 1}
-        return self._replayed(self._columns, read, state)
+        rows = len(ids)
+        if rows > 1:
+            self._alike = self._alike + 1 if rows == self._rows else 0
+            self._rows = rows
+        usual = rows == 1 or self._alike >= ALIKE_STEPS
+        if usual and self._recordable and rows not in self._recordings:
+            self._record(ids, state)
+        recording = self._recordings.get(rows)
+        if recording is None:
+            return self._advance(ids, state)
+        logits, *after = recording(ids, *itertools.chain(*state))
+        return logits, _parted(after, map(len, state))
 
     def features(self, ids: np.ndarray, state: State) -> tuple[np.ndarray, State]:
         """What leaves the blocks (B, D) after ids (B,), and the next state."""
@@ -121,24 +123,25 @@ class NumpyEngine:
         columns = {name: np.asfortranarray(weight) for name, weight in self._flat.items()}
         return self.network.arrange(columns)
 
-    def _replayed(
-        self, w: Weights, read: tuple[np.ndarray, ...], state: State
-    ) -> tuple[np.ndarray, State]:
-        sizes = [len(read), *map(len, state)]
+    def _advance(self, ids: np.ndarray, state: State) -> tuple[np.ndarray, State]:
+        w = self._w if len(ids) == 1 else self._columns
+        return self.network.advance(np, w, self.network.read(np, self._w, ids), state)
 
-        def advance(*arrays: Any) -> list[Any]:
-            first, *parts = _parted(arrays, sizes)
-            logits, after = self.network.advance(np, w, first, tuple(parts))
+    def _record(self, ids: np.ndarray, state: State) -> None:
+        """Records the step of as many rows, if that can be done; of many rows one is kept."""
+        sizes = [len(part) for part in state]
+
+        def advance(ids: Any, *parts: Any) -> list[Any]:
+            logits, after = self._advance(ids, _parted(parts, sizes))
             return [logits, *itertools.chain(*after)]
 
-        arrays, rows = (*read, *itertools.chain(*state)), len(read[0])
-        if rows not in self._recordings and self._recordable:
-            try:
-                self._recordings[rows] = Recording(advance, arrays)
-            except NotRecordableError:
-                self._recordable = False
-        logits, *after = self._recordings.get(rows, advance)(*arrays)
-        return logits, _parted(after, sizes[1:])
+        try:
+            recording = Recording(advance, [ids, *itertools.chain(*state)])
+        except NotRecordableError:
+            self._recordable = False
+            return
+        kept = {n: known for n, known in self._recordings.items() if n == 1}
+        self._recordings = {**kept, len(ids): recording}
 
 
 class TorchEngine:
@@ -190,7 +193,7 @@ def take_rows(state: State, rows: np.ndarray | list[int] | slice) -> State:
     return tuple(tuple(part[rows] for part in layer) for layer in state)
 
 
-def _parted(arrays: Sequence[Any], sizes: Sequence[int]) -> State:
+def _parted(arrays: Iterable[Any], sizes: Iterable[int]) -> State:
     """The arrays in groups of these sizes."""
     rest = iter(arrays)
     return tuple(tuple(itertools.islice(rest, size)) for size in sizes)

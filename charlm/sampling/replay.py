@@ -3,17 +3,26 @@
 A step of one row is some fifty small operations, and numpy takes longer to prepare most of them
 than to do them: a slice, a transposition, an array for the result. None of that depends on the
 numbers. So the step is run once on arrays that write down what is done to them. Each result gets
-memory of its own, slices and transpositions become views of that memory, and what depends on
-weights alone is computed then and never again. Of the next step only the operations are left.
+memory of its own, slices and transpositions become views of that memory, what depends on weights
+alone is computed then and never again, and what nothing depends on is left out. Of the next step
+only the operations are left.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-Call = Callable[[], Any]
+
+@dataclass(frozen=True)
+class Call:
+    """What computes `result` anew, from arrays among `inputs`."""
+
+    run: Callable[[], Any]
+    result: np.ndarray
+    inputs: Any
 
 
 class NotRecordableError(Exception):
@@ -30,17 +39,18 @@ class Recording:
     def __init__(
         self, compute: Callable[..., Sequence[Any]], examples: Sequence[np.ndarray]
     ) -> None:
-        self._calls: list[Call] = []
+        calls: list[Call] = []
         self._inputs = [np.array(example) for example in examples]
-        results = compute(*(Recorded(value, self._calls) for value in self._inputs))
+        results = compute(*(Recorded(value, calls) for value in self._inputs))
         self._outputs = [_value(result) for result in results]
+        self._runs = _needed(calls, self._outputs)
 
     def __call__(self, *inputs: np.ndarray) -> list[np.ndarray]:
         """The results for these inputs."""
         for place, value in zip(self._inputs, inputs, strict=True):
             place[...] = value
-        for call in self._calls:
-            call()
+        for run in self._runs:
+            run()
         return [output.copy() for output in self._outputs]
 
 
@@ -63,6 +73,16 @@ class Recorded(np.lib.mixins.NDArrayOperatorsMixin):
     def sum(self, axis: int | None = None, keepdims: bool = False) -> "Recorded":
         """The sum, as of any array."""
         return self._record(np.add.reduce, (self,), {"axis": axis, "keepdims": keepdims})
+
+    def rows_of(self, table: np.ndarray) -> "Recorded":
+        """The rows of `table` at these indices, of which a later one out of range is the nearest.
+
+        numpy writes straight into the result only where it need not refuse an index.
+        """
+        result = table.take(self.value, 0)
+        run = partial(table.take, self.value, 0, result, "clip")
+        self._calls.append(Call(run, result, self.value))
+        return Recorded(result, self._calls)
 
     def __getitem__(self, where: Any) -> "Recorded":
         return self._record(np.ndarray.__getitem__, (self, where), {})
@@ -94,12 +114,15 @@ class Recorded(np.lib.mixins.NDArrayOperatorsMixin):
         result = ufunc(*values)
         # Numbers as arrays, which numpy need not turn into arrays each time.
         values = [np.asarray(x, result.dtype) if isinstance(x, int | float) else x for x in values]
+        if ufunc is not np.matmul:  # which numpy does twice as fast where both have as many axes
+            values = [x.reshape((1,) * (result.ndim - x.ndim) + x.shape) for x in values]
         if ufunc is np.matmul and all(value.ndim == 2 for value in values):
             ufunc = np.dot  # the same product, and less around it
         if ufunc in (np.maximum, np.minimum):  # where a third array may not be the result
-            self._calls.append(partial(ufunc, *values, out=result))
+            run = partial(ufunc, *values, out=result)
         else:
-            self._calls.append(partial(ufunc, *values, result))
+            run = partial(ufunc, *values, result)
+        self._calls.append(Call(run, result, values))
         return Recorded(result, self._calls)
 
     def _record(
@@ -107,19 +130,51 @@ class Recorded(np.lib.mixins.NDArrayOperatorsMixin):
     ) -> "Recorded":
         """What `function` returns: a view of what is there, or what it computes anew each time."""
         options = {name: _value(x) for name, x in options.items()}
-        compute = partial(function, *_value(inputs), **options)
+        values = _value(inputs)
+        compute = partial(function, *values, **options)
         result = np.asarray(compute())
         if not np.may_share_memory(result, self.value):
             if function in (np.add.reduce, np.concatenate):
-                self._calls.append(partial(compute, out=result))
+                run = partial(compute, out=result)
             else:
-                self._calls.append(lambda: result.__setitem__(..., compute()))
+                run = partial(_set, result, compute)
+            self._calls.append(Call(run, result, values))
         return Recorded(result, self._calls)
 
     def __array__(self, *inputs: Any, **options: Any) -> np.ndarray:
         raise NotRecordableError("a number is asked for")
 
     __int__ = __float__ = __bool__ = __index__ = __array__  # type: ignore[assignment]
+
+
+def _needed(calls: Sequence[Call], outputs: Sequence[np.ndarray]) -> list[Callable[[], Any]]:
+    """What is to run for the outputs, in the order of the calls."""
+    wanted = {id(_memory(output)) for output in outputs}
+    needed = []
+    for call in reversed(calls):
+        if id(_memory(call.result)) in wanted:
+            needed.append(call.run)
+            wanted.update(id(_memory(array)) for array in _arrays(call.inputs))
+    return needed[::-1]
+
+
+def _memory(array: np.ndarray) -> np.ndarray:
+    """The array whose memory `array` is a view of."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
+
+
+def _arrays(x: Any) -> Iterator[np.ndarray]:
+    if isinstance(x, np.ndarray):
+        yield x
+    elif isinstance(x, tuple | list):
+        for one in x:
+            yield from _arrays(one)
+
+
+def _set(result: np.ndarray, compute: Callable[[], Any]) -> None:
+    result[...] = compute()
 
 
 def _value(x: Any) -> Any:
