@@ -18,6 +18,7 @@ ENOUGH = {
     "rnn": "--width 256 --steps 10000 --lr 0.002",
     "rnn-relu": "--width 256 --steps 10000 --lr 0.002",
     "jordan": "--width 256 --steps 6000 --lr 0.002",
+    "lstm": "--width 256 --steps 4000",
     "gru": "--width 256 --steps 4000",
     "mogrifier": "--width 128 --steps 1500 --optimizer muon --lr 0.01",
 }
