@@ -19,11 +19,13 @@ def figure(name: str, value: float, unit: str, *, target: str = "", how: str = "
 
 def in_turn(runs: int, **ways: Callable[[], float]) -> dict[str, float]:
     """The median of what each way returns, called in turn `runs` times: A B A B ..."""
-    found: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(runs):
-        for name, way in ways.items():
-            found[name].append(way())
-    return {name: statistics.median(values) for name, values in found.items()}
+    found = rounds(runs, **ways)
+    return {name: statistics.median(each[name] for each in found) for name in ways}
+
+
+def rounds(runs: int, **ways: Callable[[], float]) -> list[dict[str, float]]:
+    """What each way returns, called in turn, for each of the `runs`."""
+    return [{name: way() for name, way in ways.items()} for _ in range(runs)]
 
 
 def wall_s(command: list[str]) -> float:

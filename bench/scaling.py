@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench.measure import figure, tiny_shakespeare
+from bench.measure import figure, rounds, tiny_shakespeare
 from charlm.config import PrepConfig
 from charlm.corpus import prepare
 
@@ -49,25 +49,23 @@ def main() -> None:
         data, run = Path(folder) / "data", Path(folder) / "run"
         # Hardly any validation: it is not what is measured.
         prepare([tiny_shakespeare()], data, PrepConfig(val=0.001, test=0))
-        rounds = [
-            {
-                "one": chars_per_s(1, BATCH, data, run),
-                "weak": chars_per_s(2, 2 * BATCH, data, run),
-                "strong": chars_per_s(2, BATCH, data, run),
-            }
-            for _ in range(RUNS)
-        ]
+        found = rounds(
+            RUNS,
+            one=lambda: chars_per_s(1, BATCH, data, run),
+            weak=lambda: chars_per_s(2, 2 * BATCH, data, run),
+            strong=lambda: chars_per_s(2, BATCH, data, run),
+        )
     how = (
         f"lstm 1x{WIDTH}, context {CONTEXT}, a thread each, gloo on loopback, updates {WARM + 1} to"
         f" {STEPS}; median of {RUNS} rounds"
     )
-    pace = statistics.median(each["one"] for each in rounds)
+    pace = statistics.median(each["one"] for each in found)
     figure(f"one process, batch {BATCH}", pace, "chars/s", how=how)
     for way, batch in (("weak", 2 * BATCH), ("strong", BATCH)):
         name = f"two processes, batch {batch} in all"
-        pace = statistics.median(each[way] for each in rounds)
+        pace = statistics.median(each[way] for each in found)
         figure(name, pace, "chars/s", how=how)
-        ratio = statistics.median(each[way] / each["one"] for each in rounds)
+        ratio = statistics.median(each[way] / each["one"] for each in found)
         figure(f"{name}, to one", ratio, "x", target="≥ 1.8", how=how)
 
 

@@ -24,7 +24,7 @@ def _choose_one(logits: np.ndarray, u: float) -> int:
     cumulative = np.add.accumulate(np.exp(logits - logits[logits.argmax()], dtype=np.float64))
     total = cumulative.item(-1)
     target = min(u * total, math.nextafter(total, 0.0))
-    # No number is sorted after all others; of a row of them the first is taken, as above.
+    # NaN lies after all numbers, so the target would be past the end: the first is taken, as above.
     return int(cumulative.searchsorted(target, "right")) % len(logits)
 
 
