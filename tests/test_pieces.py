@@ -151,6 +151,16 @@ def start(*args):
     return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
 
 
+@pytest.mark.parametrize(("level", "many"), [("char", 1 << 8), ("word", 1 << 8), ("word", 1 << 16)])
+def test_symbols_may_become_too_many_for_fewer_bytes(prep, monkeypatch, level, many):
+    symbols = [chr(0x4E00 + i) if level == "char" else f"{i:x} " for i in range(many + 100)]
+    # A piece whose own numbers are not those of the whole, and one that makes these need more.
+    texts = ["".join(part) + "\n" for part in (symbols[:50], symbols[100:30:-1], symbols)]
+    whole = prep(*texts, level=level)
+    monkeypatch.setattr(cutting, "PIECE_BYTES", 1)
+    assert prep(*texts, level=level, jobs=2) == whole
+
+
 @pytest.mark.parametrize(("level", "jobs"), [("char", 1), ("word", 2), ("bpe", 2)])
 def test_what_was_killed_goes_on_from_what_is_done(tmp_path, level, jobs):
     rng = random.Random(7)

@@ -74,7 +74,7 @@ class Pieces:
     def chunks(self) -> Iterator[np.ndarray]:
         """All the numbers, a chunk at a time."""
         for spool, path in self._numbers_of:
-            table = None if path is None else np.fromfile(path, id_type(self.numbers.size))
+            table = None if path is None else np.load(path).astype(id_type(self.numbers.size))
             for numbers in numbers_in(self._folder, spool):
                 yield numbers if table is None else table[numbers]
 
@@ -145,8 +145,8 @@ class Pieces:
         """Where the numbers that a piece's own have here lie; None where they are the same."""
         if (table == np.arange(len(table))).all():
             return None
-        path = (self._folder / name).with_suffix(".numbers")
-        table.astype(id_type(self.numbers.size)).tofile(path)
+        path = (self._folder / name).with_suffix(".npy")
+        np.save(path, table)
         return path
 
 
