@@ -133,7 +133,8 @@ def test_errors_name_the_place_in_the_whole(prep, monkeypatch, tmp_path, jobs):
 
 
 KILLED = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background
 from charlm.preparation import cutting, sources
 cutting.PIECE_BYTES = sources.CHUNK = 1 << 16
 whole = cutting.Cutting._piece
