@@ -20,6 +20,9 @@ from charlm.preparation.spool import StoredText, id_type, numbers_in
 from charlm.preparation.work import Found, Task
 from charlm.tokenizer import Tokenizer
 
+# Kept numbers take the widest type: what the whole text will need is known at its end only.
+KEPT_TYPE = np.dtype("<u4")
+
 
 class Pieces:
     """A text as numbers, and what is worth knowing about it.
@@ -74,7 +77,7 @@ class Pieces:
     def chunks(self) -> Iterator[np.ndarray]:
         """All the numbers, a chunk at a time."""
         for spool, path in self._numbers_of:
-            table = None if path is None else np.load(path).astype(id_type(self.numbers.size))
+            table = None if path is None else self._read(path)
             for numbers in numbers_in(self._folder, spool):
                 yield numbers if table is None else table[numbers]
 
@@ -145,9 +148,12 @@ class Pieces:
         """Where the numbers that a piece's own have here lie; None where they are the same."""
         if (table == np.arange(len(table))).all():
             return None
-        path = (self._folder / name).with_suffix(".npy")
-        np.save(path, table)
+        path = (self._folder / name).with_suffix(".numbers")
+        table.astype(KEPT_TYPE).tofile(path)
         return path
+
+    def _read(self, path: Path) -> np.ndarray:
+        return np.fromfile(path, KEPT_TYPE).astype(id_type(self.numbers.size))
 
 
 def _place(name: str) -> str:
