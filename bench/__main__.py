@@ -15,9 +15,9 @@ HERE = Path(__file__).parent
 BENCHMARKS = (
     "startup", "prep", "big_prep", "training", "sampling", "quality",
     "cells", "learning", "attention", "gaps", "zoo", "scoring", "completing", "compression",
-    "adapting", "peers", "scaling", "serving", "soak", "fuzzing",
+    "adapting", "peers", "budgets", "scaling", "serving", "soak", "fuzzing",
 )  # fmt: skip
-ON_REQUEST = ("big_prep",)  # takes 45 GB of disk
+ON_REQUEST = ("big_prep", "budgets")  # 45 GB of disk; more than an hour
 PACKAGES = ("charlm", "torch", "numpy", "tokenizers", "safetensors", "click")
 
 
