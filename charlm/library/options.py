@@ -51,7 +51,7 @@ class TrainOptions(TypedDict, total=False):
     schedule: str
     warmup: float
     optimizer: str | None
-    weight_decay: float
+    weight_decay: float | None
     clip: float | None
     dropout: float | None
     dropout_kind: str

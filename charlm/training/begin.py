@@ -218,7 +218,7 @@ def decided(
         config = replace(config, budget=DEFAULT_BUDGET_S)
     tokens = corpus.size("train").tokens
     choice = None
-    is_open = None in (config.optimizer, config.lr, config.dropout)
+    is_open = None in (config.optimizer, config.lr, config.dropout, config.weight_decay)
     # Of a very short budget a measurement would take too much, unless it must be.
     is_open = network.width is None or (is_open and (config.budget or 0) >= LEAST_BUDGET_S)
     if config.budget is not None and is_open and tokens:
@@ -234,6 +234,8 @@ def decided(
     if config.lr is None:
         share, updates = LR_SHARE if tuned else 1.0, choice and choice.updates
         config = replace(config, lr=share * default_lr(network, config.optimizer, updates))
+    if config.weight_decay is None:
+        config = replace(config, weight_decay=0.0)
     if config.dropout is None:
         config = replace(config, dropout=default_dropout(tokens))
         if config.dropout:

@@ -58,7 +58,7 @@ def build(config: TrainingConfig, parameters: Named, width: int) -> list[torch.o
     """
     name = config.optimizer or USUAL
     lr = config.lr if config.lr is not None else RATES[name]
-    optimizers = OPTIMIZERS[name](parameters, lr, config.weight_decay, width)
+    optimizers = OPTIMIZERS[name](parameters, lr, config.weight_decay or 0.0, width)
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["peak_lr"] = group["lr"]
