@@ -40,6 +40,15 @@ def test_the_more_often_a_text_is_read_the_more_is_dropped():
     assert found[-1] == 0.5
 
 
+def test_a_text_that_is_read_often_is_read_by_wide_networks_whose_weights_decay():
+    found = chosen(20 * MINUTE, pace=Pace(1e-6, 6e-12))
+    rarely = chosen(20 * MINUTE, tokens=10**8, pace=Pace(1e-6, 6e-12))
+    assert found.width > rarely.width
+    assert found.weight_decay > rarely.weight_decay == 0.0
+    told = TrainingConfig(weight_decay=0.25)
+    assert choose(NetworkConfig(), told, V, 10**6, PACE, MINUTE).weight_decay == 0.25
+
+
 def test_a_longer_run_never_has_a_higher_rate():
     for name in optimizers.RATES:
         rates = [optimizers.rate(name, 2.0**i) for i in range(20)]
@@ -95,7 +104,10 @@ def test_a_budget_decides_and_says_so(charlm, corpus, tmp_path):
     assert first["training"]["dropout"] is not None
 
 
-TOLD = ["--budget", "4s", "--width", "24", "--optimizer", "adamw", "--lr", "0.01", "--dropout", "0"]
+TOLD = [
+    "--budget", "4s", "--width", "24", "--optimizer", "adamw", "--lr", "0.01", "--dropout", "0",
+    "--weight-decay", "0",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("options", "width"), [(TOLD, 24), (["--steps", 1], 384)])
@@ -112,13 +124,23 @@ def test_what_is_told_is_not_chosen(charlm, corpus, tmp_path, options, width):
     [
         ("width", "network", 40),
         ("dropout", "training", 0.25),
+        ("weight_decay", "training", 0.05),
         ("optimizer", "training", "sgd"),
         ("lr", "training", 0.0125),
     ],
 )
 def test_the_rest_is_chosen_around_what_is_told(charlm, corpus, tmp_path, option, part, value):
     run = tmp_path / "run"
-    options = ["--budget", "4s", f"--{option}", value, "--seed", 1, "--device", "cpu"]
+    options = [
+        "--budget",
+        "4s",
+        f"--{option.replace('_', '-')}",
+        value,
+        "--seed",
+        1,
+        "--device",
+        "cpu",
+    ]
     done = charlm("train", corpus, "-o", run, *options)
     assert done.returncode == 0, done.stderr
     assert "it makes about" in done.stderr.decode()

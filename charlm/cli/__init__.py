@@ -146,5 +146,7 @@ def _prepare_streams() -> None:
         sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")
     # The bytes of a model of bytes go out as they are, but to a terminal.
     errors = "backslashreplace" if sys.stdout.isatty() else "surrogateescape"
-    sys.stdout.reconfigure(encoding="utf-8", errors=errors, newline="\n")
+    # Commands flush what is to be seen; PYTHONUNBUFFERED, which containers often set, would make a
+    # system call of every character and wake its reader, a seventh of the time of a sample.
+    sys.stdout.reconfigure(encoding="utf-8", errors=errors, newline="\n", write_through=False)
     sys.stderr.reconfigure(encoding="utf-8", errors="backslashreplace", newline="\n")

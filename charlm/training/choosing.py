@@ -162,7 +162,8 @@ def choose(
         found = build(replace(network, width=width), vocabulary)
         read = pace.tokens(active(found), seconds)
         read *= optimizers.training_share(optimizer, width, update_tokens)
-        worn = read > WORN * tokens and read >= WIDE_UPDATES * update_tokens
+        updates = min(read, MOST_EPOCHS * tokens) / update_tokens
+        worn = read > WORN * tokens and updates >= WIDE_UPDATES
         if best is not None and not worn and read < READINGS * layers_parameters(found):
             break
         best = (width, read)
