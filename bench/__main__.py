@@ -13,11 +13,11 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 BENCHMARKS = (
-    "startup", "prep", "big_prep", "training", "sampling", "quality",
+    "startup", "prep", "big_prep", "training", "sampling", "quality", "twenty_minutes",
     "cells", "learning", "attention", "gaps", "zoo", "scoring", "completing", "compression",
     "adapting", "peers", "budgets", "scaling", "serving", "soak", "fuzzing",
 )  # fmt: skip
-ON_REQUEST = ("big_prep", "budgets")  # 45 GB of disk; more than an hour
+ON_REQUEST = ("big_prep", "twenty_minutes", "budgets")  # 45 GB of disk; an hour each
 PACKAGES = ("charlm", "torch", "numpy", "tokenizers", "safetensors", "click")
 
 
