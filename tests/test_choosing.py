@@ -10,7 +10,15 @@ from charlm.cells import CELLS
 from charlm.config import NetworkConfig, TrainingConfig
 from charlm.network import build
 from charlm.training import optimizers
-from charlm.training.choosing import WIDTHS, Pace, active, choose, measure
+from charlm.training.choosing import (
+    LEAST_UPDATES,
+    MOST_EPOCHS,
+    WIDTHS,
+    Pace,
+    active,
+    choose,
+    measure,
+)
 
 V = 65
 PACE = Pace(1e-5, 6e-11)
@@ -66,10 +74,16 @@ def test_muon_is_for_stacks_of_cells_that_all_learn_with_it():
 
 
 def test_a_short_text_is_not_read_for_ever():
-    found = chosen(60 * MINUTE, 10_000)
-    assert found.tokens == pytest.approx(1_000_000)
+    found = chosen(60 * MINUTE, 100_000)
+    assert found.tokens == pytest.approx(MOST_EPOCHS * 100_000)
     assert found.budget_s < 10 * MINUTE
     assert chosen(60 * MINUTE, 10**8).budget_s == 60 * MINUTE
+    assert chosen(60 * MINUTE, 10_000).updates == pytest.approx(LEAST_UPDATES)
+
+
+def test_a_short_text_is_not_read_by_a_wide_network():
+    found = [chosen(60 * MINUTE, tokens).width for tokens in (10**4, 10**5, 10**6)]
+    assert found[0] < found[1] < found[2]
 
 
 def test_even_no_time_makes_a_network():

@@ -29,7 +29,10 @@ UPDATES = 5
 # dropped, as long as that is fitted often enough: 300 s of two fast cores and the training part of
 # tiny Shakespeare ended at 1.419 nats/char with 640 units, which read it 8 times, and at 1.392 to
 # 1.399 with 768, which read it 6 times.
-WORN, WIDE_UPDATES = 5.0, 2000
+WORN, WIDE_UPDATES = 5.0, 500
+# But no wider than this many parameters of the layers for a token of the text: of its first 10 kB
+# 96 units learned most, of 100 kB 384 (1.488, 192 units 1.512).
+MOST_PARAMETERS = 10.0
 # Of a budget, validations take some; its beginning and its end are no training either.
 TRAINING_SHARE, ENDING_S = 0.92, 2.0
 # How often the text may be read until so much of each layer is dropped.
@@ -40,8 +43,9 @@ SLOWLY_WORN = ((6.0, 0.0), (12.0, 0.3), (float("inf"), 0.5))
 # Muon's matrices decay where a text is read that often: 133 s ended at 1.413 without, 1.401 with
 # this share and 1.413 with twice as much; 60 s, four readings, at 1.416 without and 1.421 with it.
 DECAYED_FROM, DECAY = 5.0, 0.1
-# More readings than this are taken to bring nothing, so a run ends before its budget does.
-MOST_EPOCHS = 100.0
+# More readings than this bring nothing, if updates are enough, so a run ends before its budget: 100
+# kB and 256 units ended at 1.512 nats/char after 22 readings and at 1.545 after 76.
+MOST_EPOCHS, LEAST_UPDATES = 12.0, 300
 
 
 @dataclass(frozen=True)
@@ -157,14 +161,16 @@ def choose(
     seconds = max(TRAINING_SHARE * (budget_s - other_s), 0.2 * budget_s)
     optimizer = optimizer_of(network, config)
     update_tokens = (config.batch or optimizers.batch_of(optimizer)) * config.context
+    most = max(MOST_EPOCHS * tokens, LEAST_UPDATES * update_tokens)
     best = None
     for width in WIDTHS if network.width is None else (network.width,):
         found = build(replace(network, width=width), vocabulary)
         read = pace.tokens(active(found), seconds)
         read *= optimizers.training_share(optimizer, width, update_tokens)
-        updates = min(read, MOST_EPOCHS * tokens) / update_tokens
-        worn = read > WORN * tokens and updates >= WIDE_UPDATES
-        if best is not None and not worn and read < READINGS * layers_parameters(found):
+        parameters = layers_parameters(found)
+        worn = read > WORN * tokens and min(read, most) >= WIDE_UPDATES * update_tokens
+        fits = parameters <= MOST_PARAMETERS * tokens
+        if best is not None and not (fits and (worn or read >= READINGS * parameters)):
             break
         best = (width, read)
     width, read = best
@@ -176,7 +182,7 @@ def choose(
     if weight_decay is None:
         decays = optimizer == "muon" and read >= DECAYED_FROM * tokens
         weight_decay = DECAY if decays else 0.0
-    share = min(1.0, MOST_EPOCHS * tokens / read)
+    share = min(1.0, most / read)
     read, budget_s = share * read, other_s + share * (budget_s - other_s)
     return Choice(width, dropout, weight_decay, optimizer, read, read / update_tokens, budget_s)
 
