@@ -227,15 +227,13 @@ def decided(
             network, config, vocabulary, tokens, device, started, ranks.count
         )
         network, config = choice.fill(network, config)
-    if config.optimizer is None:
-        config = replace(config, optimizer=optimizers.USUAL)
+    chosen, decay = config.optimizer or optimizers.USUAL, config.weight_decay or 0.0
+    config = replace(config, optimizer=chosen, weight_decay=decay)
     if config.batch is None:
         config = replace(config, batch=optimizers.batch_of(config.optimizer))
     if config.lr is None:
         share, updates = LR_SHARE if tuned else 1.0, choice and choice.updates
         config = replace(config, lr=share * default_lr(network, config.optimizer, updates))
-    if config.weight_decay is None:
-        config = replace(config, weight_decay=0.0)
     if config.dropout is None:
         config = replace(config, dropout=default_dropout(tokens))
         if config.dropout:
