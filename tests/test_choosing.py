@@ -81,6 +81,11 @@ def test_a_short_text_is_not_read_for_ever():
     assert chosen(60 * MINUTE, 10_000).updates == pytest.approx(LEAST_UPDATES)
 
 
+def test_what_is_told_gets_its_time():
+    for told in ({"width": 128}, {"cell": "mingru"}):
+        assert chosen(60 * MINUTE, 10**5, **told).tokens > 2 * MOST_EPOCHS * 10**5
+
+
 def test_a_short_text_is_not_read_by_a_wide_network():
     found = [chosen(60 * MINUTE, tokens).width for tokens in (10**4, 10**5, 10**6)]
     assert found[0] < found[1] < found[2]
@@ -145,16 +150,8 @@ def test_what_is_told_is_not_chosen(charlm, corpus, tmp_path, options, width):
 )
 def test_the_rest_is_chosen_around_what_is_told(charlm, corpus, tmp_path, option, part, value):
     run = tmp_path / "run"
-    options = [
-        "--budget",
-        "4s",
-        f"--{option.replace('_', '-')}",
-        value,
-        "--seed",
-        1,
-        "--device",
-        "cpu",
-    ]
+    told = "--" + option.replace("_", "-")
+    options = ["--budget", "4s", told, value, "--seed", 1, "--device", "cpu"]
     done = charlm("train", corpus, "-o", run, *options)
     assert done.returncode == 0, done.stderr
     assert "it makes about" in done.stderr.decode()
