@@ -54,8 +54,11 @@ class Model:
     def hash(self) -> str:
         """The sha256, in hex, of all that decides what the model predicts."""
         digest = hashlib.sha256()
-        config = json.dumps(self.network.config.to_dict(), sort_keys=True)
-        digest.update(f"{config}\n{self.tokenizer.hash}\n{self.records}\n".encode())
+        config = self.network.config.to_dict()
+        if config["members"] == 1:
+            del config["members"]  # a model from before there was such a thing keeps its hash
+        shape = json.dumps(config, sort_keys=True)
+        digest.update(f"{shape}\n{self.tokenizer.hash}\n{self.records}\n".encode())
         for name in sorted(self.weights):
             digest.update(name.encode() + b"\n" + np.ascontiguousarray(self.weights[name]).data)
         return digest.hexdigest()

@@ -30,11 +30,14 @@ def chosen(budget_s: float, tokens: int = 1_000_000, pace: Pace = PACE, **networ
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_more_time_never_means_a_narrower_network(cell):
-    found = [chosen(2.0**i, cell=cell) for i in range(2, 14)]
+def test_more_time_never_means_fewer_networks_nor_narrower_ones(cell):
+    found = [chosen(1.5**i, cell=cell) for i in range(2, 24)]
     for less, more in itertools.pairwise(found):
-        assert less.width <= more.width
+        assert less.members <= more.members
+        assert less.width <= more.width or less.members < more.members
     assert found[0].width < found[-1].width
+    assert found[0].members == 1
+    assert found[-1].members > 1
 
 
 def test_a_faster_machine_takes_a_wider_network():
@@ -49,8 +52,8 @@ def test_the_more_often_a_text_is_read_the_more_is_dropped():
 
 
 def test_a_text_that_is_read_often_is_read_by_wide_networks_whose_weights_decay():
-    found = chosen(20 * MINUTE, pace=Pace(1e-6, 6e-12))
-    rarely = chosen(20 * MINUTE, tokens=10**8, pace=Pace(1e-6, 6e-12))
+    fast = Pace(1e-6, 6e-12)
+    found, rarely = (chosen(20 * MINUTE, 10**n, fast, members=1) for n in (6, 8))
     assert found.width > rarely.width
     assert found.weight_decay > rarely.weight_decay == 0.0
     told = TrainingConfig(weight_decay=0.25)
@@ -76,7 +79,7 @@ def test_muon_is_for_stacks_of_cells_that_all_learn_with_it():
 def test_a_short_text_is_not_read_for_ever():
     found = chosen(60 * MINUTE, 100_000)
     assert found.tokens == pytest.approx(MOST_EPOCHS * 100_000)
-    assert found.budget_s < 10 * MINUTE
+    assert found.budget_s < 30 * MINUTE
     assert chosen(60 * MINUTE, 10**8).budget_s == 60 * MINUTE
     assert chosen(60 * MINUTE, 10_000).updates == pytest.approx(LEAST_UPDATES)
 
@@ -89,6 +92,19 @@ def test_what_is_told_gets_its_time():
 def test_a_short_text_is_not_read_by_a_wide_network():
     found = [chosen(60 * MINUTE, tokens).width for tokens in (10**4, 10**5, 10**6)]
     assert found[0] < found[1] < found[2]
+
+
+def test_several_networks_share_the_time():
+    one, several = chosen(4 * MINUTE, width=256), chosen(4 * MINUTE, width=256, members=4)
+    assert one.members == 1
+    assert several.tokens == pytest.approx(one.tokens / 4)
+
+
+def test_one_network_where_that_is_told_or_follows():
+    assert chosen(60 * MINUTE).members > 1
+    for told in ({"members": 1}, {"width": 512}, {"bidirectional": True}):
+        assert chosen(60 * MINUTE, **told).members == 1
+    assert chosen(60 * MINUTE, tokens=10**9).members == 1
 
 
 def test_even_no_time_makes_a_network():

@@ -2,6 +2,7 @@
 
 import signal
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from charlm.corpus import Corpus, prepare
 from charlm.errors import DataError
 from charlm.model_file import Model
 from charlm.network import build
+from charlm.network.stack import under
 from charlm.sampling.engine import NumpyEngine
 from charlm.tokenizer import Tokenizer
 from charlm.tokenizer.forms import char_form
@@ -45,9 +47,11 @@ def model_of(symbols, network, spread=3.0):
     tokenizer = Tokenizer.from_json(form)
     built = build(NetworkConfig(width=16, **network), tokenizer.vocabulary)
     weights = {name: w.numpy() for name, w in initial_weights(built, 1).items()}
-    head = weights["embedding" if built.config.tied else "head.weight"]
-    head *= spread
-    weights["head.bias"][:] = np.linspace(-2, 2, tokenizer.vocabulary)
+    for name, weight in weights.items():
+        if name.endswith("embedding" if built.config.tied else "head.weight"):
+            weight *= spread
+        elif name.endswith("head.bias"):
+            weight[:] = np.linspace(-2, 2, tokenizer.vocabulary)
     return Model(network=built, weights=weights, tokenizer=tokenizer)
 
 
@@ -89,6 +93,22 @@ def test_new_symbols_begin_rare_and_change_nothing_for_the_old(network, added):
     assert probabilities[:, 5:].sum(1).max() <= 1 / 6 + 1e-6
     # A new symbol can be read, too.
     assert np.isfinite(logits_of(larger, weights, [5, 0, 5])).all()
+
+
+def test_new_symbols_are_new_to_each_member():
+    """Whose logits have no common scale, so that the law is one of each for itself."""
+    model = model_of("abcde", {"cell": "gru", "members": 2})
+    larger = build(model.network.config, 8)
+    weights = Origin("m", model).weights(larger)
+    for k in range(2):
+        own = replace(
+            model, network=model.network.member, weights=under(model.weights, f"members.{k}.")
+        )
+        expected = Origin("m", own).weights(larger.member)
+        found = under(weights, f"members.{k}.")
+        assert found.keys() == expected.keys()
+        for name, weight in expected.items():
+            assert torch.equal(found[name], weight), name
 
 
 @pytest.fixture

@@ -37,6 +37,7 @@ def test_a_model_and_its_hash_in_a_state(charlm, model, tmp_path):
 
     digest = hashlib.sha256()
     tokenizer = hashlib.sha256(about["tokenizer"].encode()).hexdigest()
+    assert about["network"].pop("members") == 1
     config = json.dumps(about["network"], sort_keys=True)
     digest.update(f"{config}\n{tokenizer}\n{about['records']}\n".encode())
     for name in sorted(found):

@@ -30,6 +30,8 @@ SHAPES = {
     "normed": {"layers": 2, "norm": "layer"},
     "feed-forward": {"layers": 2, "norm": "rms", "feed_forward": True},
     "attention": {"layers": 2, "attention": True, "memory": 9},
+    "ensemble": {"layers": 2, "members": 3},
+    "ensemble, adaptive": {"adaptive": True, "members": 2},
     "reading from the left only": {"layers": 2, "bidirectional": True},
 }
 every_cell = pytest.mark.parametrize("cell", CELLS)

@@ -83,6 +83,7 @@ def test_stopped_and_resumed_equals_uninterrupted(optimizer, records, precision)
         (",".join(CELLS), {}),
         ("gru", {"feed_forward": True, "attention": True, "memory": 5}),
         ("gru", {"bidirectional": True, "feed_forward": True}),
+        ("lstm", {"members": 3}),
     ],
 )
 def test_every_network_stopped_and_resumed_equals_uninterrupted(cell, options, precision):

@@ -135,6 +135,7 @@ class Progress:
 def config_words(config: Any) -> str:
     """A network's shape in a few words: `lstm 2x512`."""
     extras = [
+        f"{config.members} members" if config.members > 1 else "",
         "feed-forward" if config.feed_forward else "",
         f"attention to {config.memory}" if config.attention else "",
         "bidirectional" if config.bidirectional else "",

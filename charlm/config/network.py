@@ -23,6 +23,13 @@ class NetworkConfig(Knobs):
     layers: int | None = knob(
         None, "Recurrent layers, one above the other (default: as the cell wants).", **LAYERS
     )
+    members: int | None = knob(
+        None,
+        "Networks trained side by side, whose mean predicts (default: as the budget and the text"
+        " allow; else 1).",
+        low=1,
+        high=64,
+    )
     embedding: int | None = knob(
         None,
         "Width of the input embedding (default: width where --residual or --tied is, else at"
@@ -70,3 +77,5 @@ class NetworkConfig(Knobs):
             raise ConfigError("adaptive goes with neither tied, mixtures nor bidirectional.")
         if self.bidirectional and self.tied:
             raise ConfigError("tied is not for a bidirectional network; leave it out.")
+        if self.bidirectional and (self.members or 1) > 1:
+            raise ConfigError("several members are not for a bidirectional network; leave one out.")

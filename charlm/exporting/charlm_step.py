@@ -8,8 +8,10 @@ logits[:, t] are of what follows ids[:, t]. It is an ordinary module, which trai
 """
 
 import json
+import math
 from pathlib import Path
 
+import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -68,9 +70,24 @@ class Network(nn.Module):
         return self.head(self.projection(self.norm(x))), after
 
 
-def load(folder: str | Path = Path(__file__).parent) -> tuple[Network, int]:
+class Ensemble(nn.Module):
+    """Networks side by side; its logits are the logarithms of the mean of their probabilities."""
+
+    def __init__(self, members: int, **shape: object):
+        super().__init__()
+        self.members = nn.ModuleList(Network(**shape) for _ in range(members))
+
+    def forward(self, ids: Tensor, state: list | None = None) -> tuple[Tensor, list]:
+        """The logits of what follows each of ids, read from a state, or from the beginning."""
+        states = state or [None] * len(self.members)
+        found = [own(ids, before) for own, before in zip(self.members, states, strict=True)]
+        each = torch.stack([logits.log_softmax(-1) for logits, _ in found])
+        return each.logsumexp(0) - math.log(len(each)), [after for _, after in found]
+
+
+def load(folder: str | Path = Path(__file__).parent) -> tuple[Network | Ensemble, int]:
     """The network, and the id that is read before the first of a text."""
     config = json.loads((Path(folder) / "network.json").read_text())
-    network = Network(**config)
+    network = Ensemble(**config) if "members" in config else Network(**config)
     network.load_state_dict(load_file(Path(folder) / "model.safetensors"))
     return network, config["vocabulary"]

@@ -45,7 +45,7 @@ def state_names(model: Model) -> list[str]:
     """The names of the arrays of the state, in order, such as blocks.0.cell.h."""
     return [
         f"{part.name}{name}"
-        for part in model.network.stack.parts
+        for part in model.network.parts
         for name in part.cell.state_shapes(part.place)
     ]
 

@@ -17,6 +17,7 @@ from charlm import atomic
 from charlm.cells.feed_forward import FeedForward
 from charlm.errors import ConfigError
 from charlm.model_file import MODEL_NAME, Model, write_tensors
+from charlm.network import Network
 from charlm.network.stack import Part
 
 MODULE = "charlm_step.py"
@@ -58,7 +59,18 @@ def save(model: Model, path: Path, *, force: bool = False) -> None:
 
 def state_dict(model: Model) -> Weights:
     """The weights by the names that they have in the module."""
-    flat, config = model.weights, model.network.config
+    members = model.network.apart(model.weights, ())
+    if len(members) == 1:
+        return _state_dict(*members[0])
+    return {
+        f"members.{k}.{name}": value
+        for k, member in enumerate(members)
+        for name, value in _state_dict(*member).items()
+    }
+
+
+def _state_dict(network: Network, flat: Weights, _: tuple) -> Weights:
+    config = network.config
     found = {
         "embedding.weight": flat["embedding"],
         "head.weight": flat["embedding"][:-1] if config.tied else flat["head.weight"],
@@ -68,7 +80,7 @@ def state_dict(model: Model) -> Weights:
     if "head.projection" in flat:
         found["projection.weight"] = flat["head.projection"]
     block = -1
-    for part in model.network.stack.parts:
+    for part in network.parts:
         if isinstance(part.cell, FeedForward):
             found[f"blocks.{block}.inward.weight"] = flat[f"{part.name}weight_x"]
             found[f"blocks.{block}.outward.weight"] = flat[f"{part.name}weight_out"]
@@ -107,11 +119,12 @@ def _norm(flat: Weights, ours: str, theirs: str) -> Weights:
 def _arguments(model: Model) -> dict[str, Any]:
     """What the module's Network is made with."""
     config = model.network.config
+    _, flat, _ = model.network.apart(model.weights, ())[0]
     cells = [name.strip() for name in config.cell.split(",")]
     hidden = 0
     if config.feed_forward:
         name = "blocks.0.feed_forward.weight_out"
-        hidden = model.weights[name].shape[1]
+        hidden = flat[name].shape[1]
     blocks = [
         {
             "cell": cells[layer % len(cells)],
@@ -124,8 +137,9 @@ def _arguments(model: Model) -> dict[str, Any]:
         for layer in range(config.layers)
     ]
     return {
+        **({"members": config.members} if config.members > 1 else {}),
         "vocabulary": model.tokenizer.vocabulary,
         "embedding": config.embedding,
-        "projected": "head.projection" in model.weights,
+        "projected": "head.projection" in flat,
         "blocks": blocks,
     }

@@ -1,6 +1,7 @@
 """The units of a network: the numbers in its state, each with a name such as `0.c.17`.
 
-That is block 0, the part `c` of its cell's state, entry 17. What attention remembers are past
+That is block 0, the part `c` of its cell's state, entry 17; of several members the name begins with
+the member's number, as in `1.0.c.17`. What attention remembers are past
 positions and no units.
 """
 
@@ -29,10 +30,10 @@ class Units:
 
     def __init__(self, network: Network) -> None:
         self._arrays = []
-        for p, part in enumerate(network.stack.parts):
+        for p, part in enumerate(network.parts):
             if isinstance(part.cell, Attention):
                 continue
-            block = part.name.removeprefix("blocks.").removesuffix("cell.")
+            block = part.name.replace("members.", "").replace("blocks.", "").removesuffix("cell.")
             for place, (name, shape) in enumerate(part.cell.state_shapes(part.place).items()):
                 size = int(np.prod(shape))
                 self._arrays.append(_Array(f"{block}{name}.", p, place, size))

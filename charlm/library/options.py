@@ -28,6 +28,7 @@ class TrainOptions(TypedDict, total=False):
 
     cell: str
     width: int | None
+    members: int | None
     layers: int | None
     embedding: int | None
     norm: str | None

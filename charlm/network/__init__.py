@@ -1,13 +1,16 @@
-"""The network around the cells, from ids to logits: one-sided or reading from both sides."""
+"""The network around the cells, from ids to logits: one-sided, from both sides, or several."""
 
 from charlm.config import NetworkConfig
 from charlm.network.bidirectional import Bidirectional
+from charlm.network.ensemble import Ensemble
 from charlm.network.hooks import Hooks
 from charlm.network.network import Network
 
-__all__ = ["Bidirectional", "Hooks", "Network", "build"]
+__all__ = ["Bidirectional", "Ensemble", "Hooks", "Network", "build"]
 
 
-def build(config: NetworkConfig, vocabulary: int) -> Network | Bidirectional:
+def build(config: NetworkConfig, vocabulary: int) -> Network | Bidirectional | Ensemble:
     """The network that `config` describes over ids 0..vocabulary-1."""
+    if (config.members or 1) > 1:
+        return Ensemble(config, vocabulary)
     return (Bidirectional if config.bidirectional else Network)(config, vocabulary)

@@ -16,7 +16,7 @@ from charlm.config import NetworkConfig
 from charlm.network.adaptive_head import AdaptiveHead
 from charlm.network.head import Head
 from charlm.network.hooks import NOTHING, Hooks
-from charlm.network.stack import Found, Stack, Weights, norm, settled
+from charlm.network.stack import Found, Part, Stack, Weights, norm, settled
 from charlm.ops import Array
 
 # A table over the vocabulary replaces layer 0's input product where it takes less than about
@@ -38,6 +38,11 @@ class Network:
         self.stack = Stack(self.config)
         self.head = (AdaptiveHead if config.adaptive else Head)(self.config, vocabulary)
 
+    @property
+    def parts(self) -> list[Part]:
+        """The parts whose states make up a state, in that order."""
+        return self.stack.parts
+
     def shapes(self) -> dict[str, Shape]:
         """The shape of every weight, by its name in a model file."""
         return {name: shape for name, (shape, _) in self._weights().items()}
@@ -53,6 +58,12 @@ class Network:
     def recurrent(self) -> list[str]:
         """The names of the matrices that a cell's own output goes through to come back to it."""
         return self.stack.recurrent()
+
+    def apart(
+        self, flat: dict[str, Array], state: tuple[State, ...]
+    ) -> list[tuple["Network", dict[str, Array], tuple[State, ...]]]:
+        """The networks that learn each for itself, with their weights by name and their states."""
+        return [(self, flat, state)]
 
     def arrange(self, flat: dict[str, Array]) -> Weights:
         """The weights by name, as `step` and `scan` want them."""

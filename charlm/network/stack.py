@@ -44,6 +44,7 @@ def settled(config: NetworkConfig) -> NetworkConfig:
         config,
         width=width,
         layers=layers,
+        members=config.members or 1,
         norm=config.norm or (norms[0] if norms else "none"),
         residual=residual,
         feed_forward=_first(config.feed_forward, any(habit.feed_forward for habit in habits)),

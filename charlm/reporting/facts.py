@@ -66,6 +66,7 @@ def _summary(source: Source) -> list[list[str]]:
     return [
         ["best validation", f"{bits:.4f} bits/char" if isinstance(bits, float) else "none"],
         ["network", f"{config.cell} {config.layers}x{config.width}"],
+        *([["members", str(config.members)]] if config.members > 1 else []),
         ["parameters", f"{source.model.network.parameters():,}"],
         ["training text", f"{source.corpus.size('train').chars:,} characters"],
         ["updates", f"{steps:,}" if isinstance(steps, int) else "unknown"],

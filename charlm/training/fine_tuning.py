@@ -4,6 +4,7 @@ Symbols are matched by what they are, never by their place: the model keeps all 
 the text has besides comes after them.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from charlm.tokenizer import Tokenizer
 from charlm.tokenizer.symbols import code_point
 
 # The weights that have a row for each symbol. The embedding has one more, the start's, at its end.
-BY_SYMBOL = ("embedding", "head.weight", "head.bias")
+BY_SYMBOL = re.compile(r"(members\.\d+\.)?(embedding|head\.weight|head\.bias)")
 # Of the usual learning rate. A model of tiny Shakespeare, lstm 1x384, on 90,000 characters of the
 # Python reference: 2.23, 2.39 and 2.55 bits/char after 150 updates at 1, 0.5 and 0.25. On others of
 # Shakespeare's plays, where more is to be kept: 2.79 after 20 updates at 1, and 2.62 at 0.25.
@@ -52,10 +53,10 @@ class Origin:
                 " with the model's tokenizer, so that they are unknown."
             )
         if added:
-            for name in weights.keys() & set(BY_SYMBOL):
+            for name in filter(BY_SYMBOL.fullmatch, weights):
                 old = weights[name]
                 mean = old[:V].mean(0, keepdim=True)
-                if name == "head.bias":
+                if name.endswith("head.bias"):
                     mean = mean - torch.tensor(added).log()
                 rows = mean.expand(added, *old.shape[1:])
                 weights[name] = torch.cat([old[:V], rows, old[V:]])

@@ -20,6 +20,7 @@ from charlm.errors import TrainingError
 from charlm.network import Bidirectional, Network
 from charlm.network.adaptive_head import AdaptiveHead
 from charlm.network.bidirectional import After
+from charlm.network.stack import under
 from charlm.sampling.engine import take_rows
 from charlm.training import both_sides, optimizers, schedules
 from charlm.training.averaging import AVERAGES
@@ -149,7 +150,7 @@ class Trainer:
         for i, optimizer in enumerate(self.optimizers):
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
             entries: dict[int, dict[str, Tensor]] = {}
-            for key, value in _under(tensors, f"optimizer.{i}.").items():
+            for key, value in under(tensors, f"optimizer.{i}.").items():
                 number, name = key.split(".", 1)
                 if name != "step":
                     _shaped(value, parameters[int(number)].shape)
@@ -160,9 +161,9 @@ class Trainer:
             # The groups, rates and all, follow from the config.
             groups = optimizer.state_dict()["param_groups"]
             optimizer.load_state_dict({"state": entries, "param_groups": groups})
-        self.average.load_state_dict(_under(tensors, "average."), about.get("average", {}))
+        self.average.load_state_dict(under(tensors, "average."), about.get("average", {}))
         self.state = None
-        whole = loaded(_under(tensors, "state."), len(self.network.stack.parts), self.device)
+        whole = loaded(under(tensors, "state."), len(self.network.parts), self.device)
         if whole is not None:
             self.rows = next((len(layer[0]) for layer in whole if layer), 0)
             begin = self.network.initial_state(torch, self.network.arrange(self.weights), self.rows)
@@ -236,19 +237,26 @@ class Trainer:
     def _batch_loss(
         self, inputs: Tensor, targets: Tensor, state: State, after: After | None, rows: Rows
     ) -> tuple[Tensor, Tensor | float, State]:
+        """The mean loss and penalty of all that learn each for itself, and their states."""
         counted = targets != IGNORED
-        hooks = Regularised(self.config, self.generator, counted, rows, self._scan_of)
-        w = hooks.arrange(self.network, self.weights)
-        if isinstance(self.network.head, AdaptiveHead):
-            x, state = self.network.outputs(torch, w, inputs, state, hooks)
-            nats = self.network.head.nats(torch, w["head"], x[counted], targets[counted])
-            return nats.sum() / max(len(nats), 1), hooks.penalty, state
-        scan = self.network.scan if after is None else partial(self.network.scan, after=after)
-        logits, state = scan(torch, w, inputs, state, hooks)
-        loss = functional.cross_entropy(
-            logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED
-        )
-        return loss, hooks.penalty, state
+        losses, penalties, states = [], [], []
+        for network, flat, before in self.network.apart(self.weights, state):
+            hooks = Regularised(self.config, self.generator, counted, rows, self._scan_of)
+            w = hooks.arrange(network, flat)
+            if isinstance(network.head, AdaptiveHead):
+                x, last = network.outputs(torch, w, inputs, before, hooks)
+                nats = network.head.nats(torch, w["head"], x[counted], targets[counted])
+                loss = nats.sum() / max(len(nats), 1)
+            else:
+                scan = network.scan if after is None else partial(network.scan, after=after)
+                logits, last = scan(torch, w, inputs, before, hooks)
+                loss = functional.cross_entropy(
+                    logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED
+                )
+            losses.append(loss)
+            penalties.append(hooks.penalty)
+            states += last
+        return sum(losses) / len(losses), sum(penalties) / len(losses), tuple(states)
 
     def _scan_of(self, cell: Cell) -> Callable:
         scan = cell.scan
@@ -289,7 +297,3 @@ def _shaped(tensor: Tensor, shape: torch.Size) -> Tensor:
     if tensor.shape != shape:
         raise ValueError(f"a tensor is {tuple(tensor.shape)} where {tuple(shape)} belongs")
     return tensor
-
-
-def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
