@@ -95,5 +95,9 @@ def test_all_commands_take_it(charlm, corpus, tmp_path):
     tuned = charlm("train", corpus, "-o", tmp_path / "tuned", "--init", run, *options)
     assert tuned.returncode == 0, tuned.stderr
     assert b"2 members" in tuned.stderr
-    looked = charlm("inspect", run, "-", "--units", stdin=text)
-    assert looked.returncode == 0, looked.stderr
+    for look in (["--units"], ["--unit", "1.0.h.3"], ["--gradient", "--json"]):
+        looked = charlm("inspect", run, "-", *look, stdin=text)
+        assert looked.returncode == 0, looked.stderr
+    for target in ("onnx", "torch"):
+        done = charlm("export", run, "--to", target, "-o", tmp_path / target)
+        assert done.returncode == 0, done.stderr
