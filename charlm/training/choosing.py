@@ -6,10 +6,13 @@ number is a guess from few runs, of an lstm with Muon on the training part of ti
 20 s widths of 160 and 192 were best, in 40 s 256, in 133 s 320 and 384 about the same, and they
 read 3 to 5. What the command line says stays.
 
-A text that one network would read too often is better read by several, whose mean predicts: on that
-training part, in the same time altogether, nats/char of one, two and four networks were
+A text that one network would read too often is better read by several, whose mean predicts. On that
+training part nats/char were
 
-    40 s   1.429  1.413  1.460        133 s  1.406  1.381  1.379        240 s  1.395  1.374  1.365
+    time altogether    one network    two            four
+    40 s               1.429          1.413          1.460
+    120 to 133 s       1.406          1.381          1.379
+    240 to 300 s       1.392 (300)    1.380 (266)    1.365 (240)
 """
 
 import time
@@ -179,25 +182,18 @@ def choose(
     epochs = MOST_EPOCHS if optimizer == "muon" and network.width is None else MOST_TOLD_EPOCHS
     least = LEAST_UPDATES * update_tokens
     most = max(epochs * tokens, least)
-    found = []  # of each width, it and its parameters, and how much it reads by itself
+    alone = []  # networks that have all of the time: width, parameters and tokens read
     for width in WIDTHS if network.width is None else (network.width,):
         one = build(replace(network, width=width, members=1), vocabulary)
         read = pace.tokens(active(one), seconds)
         read *= optimizers.training_share(optimizer, width, update_tokens)
-        found.append((width, layers_parameters(one), read))
+        alone.append((width, layers_parameters(one), read))
     members = network.members
     if members is None:
-        # What a member makes use of: no more than READINGS for each of its parameters.
-        useful = [(read, READINGS * parameters) for _, parameters, read in found]
-        members = 1
-        while members < MOST_MEMBERS and network.width is None and not network.bidirectional:
-            more = members + 1
-            enough = max(MEMBER_READINGS * tokens, least) if more <= MEMBERS else most
-            if max(min(read / more, limit) for read, limit in useful) < enough:
-                break
-            members = more
+        one_only = network.width is not None or network.bidirectional
+        members = 1 if one_only else _members(alone, max(MEMBER_READINGS * tokens, least), most)
     best = None
-    for width, parameters, read in found:
+    for width, parameters, read in alone:
         read /= members
         worn = read > WORN * tokens and min(read, most) >= WIDE_UPDATES * update_tokens
         fits = parameters <= MOST_PARAMETERS * tokens
@@ -217,6 +213,22 @@ def choose(
     read, budget_s = share * read, other_s + share * (budget_s - other_s)
     updates = read / update_tokens
     return Choice(members, width, dropout, weight_decay, optimizer, read, updates, budget_s)
+
+
+def _members(alone: list[tuple[int, int, float]], enough: float, most: float) -> int:
+    """How many members each make use of `enough` tokens, and of `most` where they are many.
+
+    A member makes use of no more than READINGS for each of its parameters; `alone` is of networks
+    that have all of the time, each with its width, its parameters and the tokens it reads.
+    """
+    members = 1
+    while members < MOST_MEMBERS:
+        share = 1 / (members + 1)
+        useful = max(min(share * read, READINGS * parameters) for _, parameters, read in alone)
+        if useful < (enough if members < MEMBERS else most):
+            break
+        members += 1
+    return members
 
 
 def optimizer_of(network: NetworkConfig, config: TrainingConfig) -> str:
