@@ -9,10 +9,11 @@ import torch
 from charlm.cells import CELLS
 from charlm.config import NetworkConfig, TrainingConfig
 from charlm.network import build
-from charlm.training import optimizers
+from charlm.training import choosing, optimizers
 from charlm.training.choosing import (
     LEAST_UPDATES,
     MOST_EPOCHS,
+    MOST_MEMBERS,
     WIDTHS,
     Pace,
     active,
@@ -79,6 +80,7 @@ def test_muon_is_for_stacks_of_cells_that_all_learn_with_it():
 def test_a_short_text_is_not_read_for_ever():
     found = chosen(60 * MINUTE, 100_000)
     assert found.tokens == pytest.approx(MOST_EPOCHS * 100_000)
+    assert found.members == MOST_MEMBERS
     assert found.budget_s < 30 * MINUTE
     assert chosen(60 * MINUTE, 10**8).budget_s == 60 * MINUTE
     assert chosen(60 * MINUTE, 10_000).updates == pytest.approx(LEAST_UPDATES)
@@ -114,6 +116,16 @@ def test_even_no_time_makes_a_network():
 def test_what_is_looked_up_takes_no_time():
     small, large = (build(NetworkConfig(width=64, embedding=64), v) for v in (10, 1000))
     assert active(large) - active(small) == 990 * 65  # the head and its bias
+
+
+def test_the_pace_is_that_of_one_member(monkeypatch):
+    built = []
+    monkeypatch.setattr(
+        choosing, "build", lambda config, V: built.append(config) or build(config, V)
+    )
+    config = TrainingConfig(batch=2, context=4, seed=1)
+    measure(NetworkConfig(members=3), config, V, torch.device("cpu"))
+    assert [one.members for one in built] == [1, 1]
 
 
 @pytest.mark.parametrize("cell", ["lstm", "mingru"])

@@ -20,9 +20,10 @@ V = 5
 IDS = np.tile([0, 1, 2, 3, 1, 4], 300)
 
 
-def trained(network, weights, lr, steps=4):
+def trained(network, weights, steps=4, **settings):
+    settings = {"clip": 0.05, "dropout": 0.0} | settings
     config = TrainingConfig(
-        optimizer="sgd", lr=lr, clip=None, warmup=0, batch=4, context=8, seed=1, dropout=0.0
+        optimizer="sgd", lr=1.0, warmup=0, batch=4, context=8, seed=1, **settings
     )
     streams = ContiguousStreams(IDS, rows=4, context=8, start=V)
     trainer = Trainer(network, config, weights, streams, torch.device("cpu"))
@@ -52,17 +53,40 @@ def test_its_members_begin_differently():
 
 @pytest.mark.parametrize("adaptive", [False, True])
 def test_each_member_learns_as_if_alone(adaptive):
-    """The mean of two losses has half of each gradient."""
+    """A gradient that is clipped is so for its member alone; the loss is the mean."""
     network = build(NetworkConfig(width=16, members=2, adaptive=adaptive), V)
     weights = initial_weights(network, 1)
-    losses, together = trained(network, weights, lr=1.0)
-    alone = [trained(network.member, under(weights, f"members.{k}."), lr=0.5) for k in range(2)]
+    losses, together = trained(network, weights)
+    alone = [trained(network.member, under(weights, f"members.{k}.")) for k in range(2)]
     for k, (_, own) in enumerate(alone):
         for name, weight in own.items():
             found = together[f"members.{k}.{name}"]
             torch.testing.assert_close(found, weight, rtol=1e-4, atol=1e-6)
     expected = [(a + b) / 2 for a, b in zip(alone[0][0], alone[1][0], strict=True)]
     assert losses == pytest.approx(expected, rel=1e-5)
+
+
+def test_an_update_in_parts_is_the_same():
+    network = build(NetworkConfig(width=16, members=2), V)
+    weights = initial_weights(network, 1)
+    losses, whole = trained(network, weights, dropout=0.2)
+    again, parts = trained(network, weights, dropout=0.2, micro_batch=1)
+    assert again == pytest.approx(losses, rel=1e-5)
+    for name, weight in whole.items():
+        torch.testing.assert_close(parts[name], weight, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_it_never_costs_more_than_its_members_on_average(cell):
+    network, weights, ids = test_network.make(cell, "ensemble")
+
+    def nats(network, weights):
+        logits, _ = test_network.scan(network, weights, ids)
+        targets = ids.roll(-1, 1).flatten() % network.vocabulary
+        return float(torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets))
+
+    each = [nats(network.member, under(weights, f"members.{k}.")) for k in range(3)]
+    assert nats(network, weights) < sum(each) / 3
 
 
 def test_of_both_sides_there_is_but_one():

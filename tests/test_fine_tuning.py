@@ -109,6 +109,8 @@ def test_new_symbols_are_new_to_each_member():
         assert found.keys() == expected.keys()
         for name, weight in expected.items():
             assert torch.equal(found[name], weight), name
+    after = logits_of(larger, weights, [0, 3, 2, 2, 4, 1])
+    assert np.exp(after)[:, 5:].sum(1).max() <= 1 / 6 + 1e-6
 
 
 @pytest.fixture

@@ -26,7 +26,11 @@ WAYS = ("unit", "units", "memory", "gradient")
 @click.command("inspect", short_help="Look into a model.")
 @click.argument("model", type=PATH)
 @click.argument("text", type=PATH, required=False)
-@click.option("--unit", metavar="NAME", help="Colour by the activation of one unit, such as 0.h.7.")
+@click.option(
+    "--unit",
+    metavar="NAME",
+    help="Colour by the activation of one unit, such as 0.h.7; of several members 1.0.h.7.",
+)
 @click.option("--units", is_flag=True, help="The units that best track something in the text.")
 @click.option("--memory", is_flag=True, help="The loss by how much the model may see.")
 @click.option(

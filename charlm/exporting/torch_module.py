@@ -59,7 +59,7 @@ def save(model: Model, path: Path, *, force: bool = False) -> None:
 
 def state_dict(model: Model) -> Weights:
     """The weights by the names that they have in the module."""
-    members = model.network.apart(model.weights, ())
+    members = model.network.learners(model.weights, ())
     if len(members) == 1:
         return _state_dict(*members[0])
     return {
@@ -119,7 +119,7 @@ def _norm(flat: Weights, ours: str, theirs: str) -> Weights:
 def _arguments(model: Model) -> dict[str, Any]:
     """What the module's Network is made with."""
     config = model.network.config
-    _, flat, _ = model.network.apart(model.weights, ())[0]
+    _, flat, _ = model.network.learners(model.weights, ())[0]
     cells = [name.strip() for name in config.cell.split(",")]
     hidden = 0
     if config.feed_forward:

@@ -2,8 +2,8 @@
 
     p = 1/K Σ_k p_k
 
-Its logits are the logarithms of p. Several networks err in different places, so that their mean
-errs less than each.
+Its logits are the logarithms of p. Where the members err differently a symbol costs less, by the
+logarithm of the mean, than it costs them on average, and never more.
 
 Source: Hansen and Salamon 1990, "Neural network ensembles"; the mean of probabilities as in
 Lakshminarayanan, Pritzel and Blundell 2017 (arXiv:1612.01474), sec. 2.4.
@@ -51,7 +51,7 @@ class Ensemble(Network):
         """The names of the matrices that a cell's own output goes through to come back to it."""
         return [f"{prefix}{name}" for prefix in self._prefixes for name in self.member.recurrent()]
 
-    def apart(
+    def learners(
         self, flat: dict[str, Array], state: tuple[State, ...]
     ) -> list[tuple[Network, dict[str, Array], tuple[State, ...]]]:
         """The networks that learn each for itself, with their weights by name and their states."""

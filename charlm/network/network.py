@@ -59,7 +59,7 @@ class Network:
         """The names of the matrices that a cell's own output goes through to come back to it."""
         return self.stack.recurrent()
 
-    def apart(
+    def learners(
         self, flat: dict[str, Array], state: tuple[State, ...]
     ) -> list[tuple["Network", dict[str, Array], tuple[State, ...]]]:
         """The networks that learn each for itself, with their weights by name and their states."""

@@ -96,7 +96,8 @@ class Choice:
         return (
             f"{shape} {self.width}, dropout {self.dropout:g}, weight decay {self.weight_decay:g},"
             f" {self.optimizer} at {lr:.2g}: in"
-            f" {self.budget_s:.0f} s it makes about {self.updates:,.0f} updates here and reads"
+            f" {self.budget_s:.0f} s it makes about {self.updates:,.0f} updates here and"
+            f" {'each reads' if self.members > 1 else 'reads'}"
             f" {self.tokens:,.0f} tokens, the text {epochs:.2g} times"
         )
 
@@ -146,7 +147,7 @@ def measure(
     ids = np.random.default_rng(0).integers(0, vocabulary, 4 * config.batch * config.context)
     sizes, seconds = [], []
     for width in PROBES:
-        probe = build(replace(network, width=width), vocabulary)
+        probe = build(replace(network, width=width, members=1), vocabulary)
         streams = ContiguousStreams(
             ids, rows=config.batch, context=config.context, start=probe.start
         )
@@ -218,8 +219,9 @@ def choose(
 def _members(alone: list[tuple[int, int, float]], enough: float, most: float) -> int:
     """How many members each make use of `enough` tokens, and of `most` where they are many.
 
-    A member makes use of no more than READINGS for each of its parameters; `alone` is of networks
-    that have all of the time, each with its width, its parameters and the tokens it reads.
+    A member makes use of no more than READINGS for each of its parameters, and of as much if it is
+    narrower than that because the text is short. `alone` is of networks that have all of the time,
+    each with its width, its parameters and the tokens it reads.
     """
     members = 1
     while members < MOST_MEMBERS:

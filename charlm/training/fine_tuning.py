@@ -40,8 +40,8 @@ class Origin:
         """The model's weights as those of `network`, whose vocabulary may be larger.
 
         New rows begin as the mean of the old ones, and the new biases lower by the logarithm of how
-        many there are. Law: what was predicted keeps its logits, and all that is new together is
-        never predicted with more than the mean probability, 1 / V.
+        many there are. Law: what was predicted keeps its logits, in an ensemble each member's, and
+        all that is new together is never predicted with more than the mean probability, 1 / V.
         Source: Hewitt 2021, "Initializing New Word Embeddings for Pretrained Language Models".
         """
         weights = {name: torch.tensor(array) for name, array in self.model.weights.items()}

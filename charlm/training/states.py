@@ -52,3 +52,10 @@ def loaded(tensors: dict[str, Tensor], layers: int, device: torch.device) -> Sta
             raise ValueError(f"{key} of the state is {value.dtype}")
         found[i][j] = value.to(device, torch.float32)
     return tuple(tuple(parts[j] for j in sorted(parts)) for parts in found) if tensors else None
+
+
+def shaped(tensor: Tensor, shape: torch.Size) -> Tensor:
+    """The tensor itself. Raises ValueError where its shape is another one."""
+    if tensor.shape != shape:
+        raise ValueError(f"a tensor is {tuple(tensor.shape)} where {tuple(shape)} belongs")
+    return tensor

@@ -28,7 +28,7 @@ from charlm.training.device import arithmetic
 from charlm.training.memory import memory_needed
 from charlm.training.ranks import ALONE, Ranks
 from charlm.training.regularising import Regularised, Rows, check
-from charlm.training.states import State, choose, loaded
+from charlm.training.states import State, choose, loaded, shaped
 from charlm.training.streams import IGNORED, Batch, Streams
 
 
@@ -93,7 +93,9 @@ class Trainer:
         """Makes the update of which `_gradient` has found a part; its norm and share, as `step`."""
         self._add_up(loss)
         clip = self.config.clip or float("inf")
-        norm = torch.nn.utils.clip_grad_norm_(self.weights.values(), clip)
+        learners = self.network.learners(self.weights, ())
+        norms = [torch.nn.utils.clip_grad_norm_(own.values(), clip) for _, own, _ in learners]
+        norm = sum(norms) / len(norms)
         share = schedules.share(self.config.schedule, progress, self.config.warmup)
         # A context of half the length is half as good an estimate: Merity et al. 2017, sec. 4.1.
         steps = batch.inputs.shape[1]
@@ -145,7 +147,7 @@ class Trainer:
         """Becomes the trainer whose `state_dict` this was, of however many ranks."""
         with torch.no_grad():
             for name, weight in self.weights.items():
-                weight.copy_(_shaped(tensors[f"weights.{name}"], weight.shape))
+                weight.copy_(shaped(tensors[f"weights.{name}"], weight.shape))
                 weight.grad = None
         for i, optimizer in enumerate(self.optimizers):
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
@@ -153,7 +155,7 @@ class Trainer:
             for key, value in under(tensors, f"optimizer.{i}.").items():
                 number, name = key.split(".", 1)
                 if name != "step":
-                    _shaped(value, parameters[int(number)].shape)
+                    shaped(value, parameters[int(number)].shape)
                 entries.setdefault(int(number), {})[name] = value
             known = optimizers.REMEMBERED[type(optimizer).__name__]
             if any(set(each) != known for each in entries.values()):
@@ -169,7 +171,7 @@ class Trainer:
             begin = self.network.initial_state(torch, self.network.arrange(self.weights), self.rows)
             for ours, theirs in zip(begin, whole, strict=True):
                 for one, other in zip(ours, theirs, strict=True):
-                    _shaped(other, one.shape)
+                    shaped(other, one.shape)
             self.state = take_rows(whole, self.ranks.rows(self.rows))
         # A run saved by an earlier version has had no recovery.
         batch_parts, lr_share = about.get("parts", 1), about.get("lr_share", 1.0)
@@ -211,7 +213,8 @@ class Trainer:
                 )
             # 1 where there is one part; none of a part's targets may count.
             if share := int(counted[rows].sum()) / batch.tokens:
-                ((loss + penalty) * share).backward()
+                # Each member has the whole gradient of its own loss.
+                ((loss + penalty) * share * self.network.config.members).backward()
                 total = total + loss.detach() * share
             states.append(state)
         # cat makes copies: a part may be a view of a whole context, or two of them of one. In
@@ -237,10 +240,10 @@ class Trainer:
     def _batch_loss(
         self, inputs: Tensor, targets: Tensor, state: State, after: After | None, rows: Rows
     ) -> tuple[Tensor, Tensor | float, State]:
-        """The mean loss and penalty of all that learn each for itself, and their states."""
+        """The mean loss and penalty of all who learn each for itself, and their states."""
         counted = targets != IGNORED
         losses, penalties, states = [], [], []
-        for network, flat, before in self.network.apart(self.weights, state):
+        for network, flat, before in self.network.learners(self.weights, state):
             hooks = Regularised(self.config, self.generator, counted, rows, self._scan_of)
             w = hooks.arrange(network, flat)
             if isinstance(network.head, AdaptiveHead):
@@ -290,10 +293,3 @@ class Trainer:
 
     def _tensor(self, ids: Any) -> Tensor:
         return torch.from_numpy(ids).to(self.device, non_blocking=True)
-
-
-def _shaped(tensor: Tensor, shape: torch.Size) -> Tensor:
-    """The tensor itself. Raises ValueError where its shape is another one."""
-    if tensor.shape != shape:
-        raise ValueError(f"a tensor is {tuple(tensor.shape)} where {tuple(shape)} belongs")
-    return tensor
