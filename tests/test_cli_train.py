@@ -334,7 +334,7 @@ def test_an_existing_run_is_not_overwritten_without_force(charlm, corpus, tmp_pa
 
 def test_two_processes_do_not_train_in_one_directory(charlm, corpus, tmp_path):
     run = tmp_path / "run"
-    process = start("train", corpus, "-o", run, "--budget", "10m", *SMALL)
+    process = start("train", corpus, "-o", run, "--steps", 10**7, *SMALL)
     wait_for((run / "last.safetensors").exists, process)
     for second in (["--resume", run], [corpus, "-o", run, "--force", *SMALL]):
         done = charlm("train", *second)

@@ -60,7 +60,7 @@ CHANGES = [
     *[(key, {key: value}, {}) for key, value in {
         "cell": "gru", "width": 9, "layers": 2, "embedding": 4, "norm": "rms", "residual": True,
         "tied": True, "mixtures": 2, "feed_forward": True, "attention": True, "bidirectional": True,
-        "span": 20, "adaptive": True,
+        "span": 20, "adaptive": True, "members": 2,
     }.items()],
     *[(key, {}, {key: value}) for key, value in {
         "steps": 7, "batch": 3, "context": 7, "lr": 1e-3, "schedule": "constant", "warmup": 0.9,
