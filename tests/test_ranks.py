@@ -136,6 +136,7 @@ CASES = {
     "fewer in bfloat16": {"records": True, "batch": 2, "precision": "bfloat16"},
     "both sides": {"cell": "gru", "options": {"bidirectional": True}, "dropout": 0.2},
     "attention": {"cell": "gru", "options": {"attention": True, "memory": 5}},
+    "members": {"options": {"members": 2}, "dropout": 0.2, "clip": 0.05},
     "everything": {
         "vary_context": True, "micro_batch": 1, "batch": 7, "optimizer": "muon", "dropout": 0.1,
         "dropout_kind": "variational", "dropout_input": 0.1, "dropout_embedding": 0.1,
@@ -187,7 +188,7 @@ def test_ranks_make_the_updates_of_one_and_each_goes_on_with_what_the_other_save
     (tmp_path / "laws.py").write_text(LAWS)
     done = finish(torchrun(count, tmp_path / "laws.py", *cases, path=TESTS))
     assert done.returncode == 0, done.stderr.decode()
-    assert len(done.stdout.decode().splitlines()) == (len(cases) or 7)
+    assert len(done.stdout.decode().splitlines()) == (len(cases) or 8)
 
 
 @pytest.fixture(scope="module")
