@@ -59,17 +59,14 @@ def save(model: Model, path: Path, *, force: bool = False) -> None:
 
 def state_dict(model: Model) -> Weights:
     """The weights by the names that they have in the module."""
-    members = model.network.learners(model.weights, ())
+    learners = model.network.learners(model.weights, ())
+    members = [_state_dict(network, flat) for network, flat, _ in learners]
     if len(members) == 1:
-        return _state_dict(*members[0])
-    return {
-        f"members.{k}.{name}": value
-        for k, member in enumerate(members)
-        for name, value in _state_dict(*member).items()
-    }
+        return members[0]
+    return {f"members.{k}.{name}": x for k, own in enumerate(members) for name, x in own.items()}
 
 
-def _state_dict(network: Network, flat: Weights, _: tuple) -> Weights:
+def _state_dict(network: Network, flat: Weights) -> Weights:
     config = network.config
     found = {
         "embedding.weight": flat["embedding"],

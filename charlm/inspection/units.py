@@ -1,8 +1,7 @@
 """The units of a network: the numbers in its state, each with a name such as `0.c.17`.
 
 That is block 0, the part `c` of its cell's state, entry 17; of several members the name begins with
-the member's number, as in `1.0.c.17`. What attention remembers are past
-positions and no units.
+the member's number, as in `1.0.c.17`. What attention remembers are past positions and no units.
 """
 
 from dataclasses import dataclass

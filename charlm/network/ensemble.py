@@ -2,8 +2,8 @@
 
     p = 1/K Σ_k p_k
 
-Its logits are the logarithms of p. Where the members err differently a symbol costs less, by the
-logarithm of the mean, than it costs them on average, and never more.
+Its logits are the logarithms of p. As the logarithm is concave, no symbol costs more than it costs
+the members on average, and it costs less where they differ.
 
 Source: Hansen and Salamon 1990, "Neural network ensembles"; the mean of probabilities as in
 Lakshminarayanan, Pritzel and Blundell 2017 (arXiv:1612.01474), sec. 2.4.

@@ -219,8 +219,8 @@ def choose(
 def _members(alone: list[tuple[int, int, float]], enough: float, most: float) -> int:
     """How many members each make use of `enough` tokens, and of `most` where they are many.
 
-    A member makes use of no more than READINGS for each of its parameters, and of as much if it is
-    narrower than that because the text is short. `alone` is of networks that have all of the time,
+    A member makes use of no more than READINGS for each of its parameters; that a short text may
+    not take so wide a one is left out of account. `alone` is of networks that have all of the time,
     each with its width, its parameters and the tokens it reads.
     """
     members = 1
