@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -150,6 +151,35 @@ def test_averaging_does_not_change_training(average):
 def test_every_optimiser_learns_at_its_own_rate(optimizer):
     losses = run(trainer(optimizer=optimizer, lr=None), 200, total=200)
     assert np.mean(losses[-10:]) < 0.8 * losses[0]
+
+
+TORCHS = {
+    "adamw": partial(torch.optim.AdamW, betas=(0.9, 0.99)),
+    "adam": partial(torch.optim.Adam, betas=(0.9, 0.99)),
+    "sgd": torch.optim.SGD,
+    "rmsprop": partial(torch.optim.RMSprop, alpha=0.95),
+}
+
+
+@pytest.mark.parametrize("name", TORCHS)
+def test_an_optimiser_is_that_of_torch(name):
+    draw = torch.Generator().manual_seed(1)
+    begin = [torch.randn(4, 3, generator=draw), torch.randn(4, generator=draw)]
+    ours = {f"w{i}": weight.clone().requires_grad_() for i, weight in enumerate(begin)}
+    matrix, vector = [weight.clone().requires_grad_() for weight in begin]
+    config = TrainingConfig(optimizer=name, lr=0.01, weight_decay=0.1)
+    (one,) = optimizers.build(config, ours, 4)
+    groups = [{"params": [matrix], "weight_decay": 0.1}, {"params": [vector], "weight_decay": 0.0}]
+    other = TORCHS[name](groups, lr=0.01)
+    for _ in range(5):
+        for mine, theirs in zip(ours.values(), (matrix, vector), strict=True):
+            mine.grad = torch.randn(mine.shape, generator=draw)
+            theirs.grad = mine.grad.clone()
+        one.step()
+        other.step()
+    assert torch.allclose(ours["w0"], matrix, rtol=0, atol=1e-6)
+    assert torch.allclose(ours["w1"], vector, rtol=0, atol=1e-6)
+    assert not torch.allclose(matrix, begin[0], rtol=0, atol=1e-3)
 
 
 def test_the_registry_has_the_names_of_the_config():

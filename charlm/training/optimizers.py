@@ -1,13 +1,27 @@
-"""Optimisers by name. Each is given the parameters by name and returns torch optimisers."""
+"""Optimisers by name, each made of the parameters by name.
 
-from collections.abc import Callable, Iterable
+They follow the rules of `torch.optim`, which are functions there. Its classes are not used: the
+first one that is made imports torch's compiler, which takes two seconds of a run of twenty.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor
+from torch.optim.adam import adam as adam_rule
+from torch.optim.adamw import adamw as adamw_rule
+from torch.optim.rmsprop import rmsprop as rmsprop_rule
+from torch.optim.sgd import sgd as sgd_rule
 
 from charlm.config import TrainingConfig
+from charlm.training.states import shaped
 
 Named = dict[str, Tensor]
+Tensors = list[Tensor]  # of several weights
+Memory = dict[str, Tensors]  # by name, what is remembered of each of them
 
 # Peak learning rates when --lr is not given. 8e-3 is high for AdamW; one-layer recurrent nets with
 # orthogonal recurrent weights and a linear decay learn best there (tiny Shakespeare, 1x384).
@@ -51,87 +65,153 @@ def batch_of(optimizer: str) -> int:
     return 32 if optimizer == "muon" else 16
 
 
-def build(config: TrainingConfig, parameters: Named, width: int) -> list[torch.optim.Optimizer]:
-    """The optimisers of `config` over all parameters of a network of that width.
+@dataclass
+class Group:
+    """Weights that are updated alike: at `lr`, which is `peak_lr` at the height of the run."""
 
-    Each group remembers its `peak_lr`.
-    """
-    name = config.optimizer or USUAL
-    lr = config.lr if config.lr is not None else RATES[name]
-    optimizers = OPTIMIZERS[name](parameters, lr, config.weight_decay or 0.0, width)
-    for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            group["peak_lr"] = group["lr"]
-    return optimizers
+    weights: list[Tensor]
+    weight_decay: float
+    lr: float
+    peak_lr: float = field(init=False)
 
-
-def groups(parameters: Named, weight_decay: float) -> list[dict]:
-    """Matrices, which decay, and vectors, which do not."""
-    matrices = [p for p in parameters.values() if p.ndim >= 2]
-    vectors = [p for p in parameters.values() if p.ndim < 2]
-    found = [
-        {"params": matrices, "weight_decay": weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
-    ]
-    return [group for group in found if group["params"]]
+    def __post_init__(self) -> None:
+        self.peak_lr = self.lr
 
 
-def adamw(
-    parameters: Named, lr: float, weight_decay: float, width: int
-) -> list[torch.optim.Optimizer]:
+class Optimizer(ABC):
+    """Groups of weights, and what is remembered of each weight from one update to the next."""
+
+    remembered: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, groups: list[Group]) -> None:
+        self.groups = [group for group in groups if group.weights]
+        self.memory: dict[Tensor, dict[str, Tensor]] = {}
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Updates every weight that has a gradient."""
+        for group in self.groups:
+            weights = [weight for weight in group.weights if weight.grad is not None]
+            for weight in weights:
+                if weight not in self.memory:
+                    self.memory[weight] = {
+                        name: torch.zeros(_shape(name, weight), device=weight.device)
+                        for name in self.remembered
+                    }
+            if weights:
+                entries = [self.memory[weight] for weight in weights]
+                memory = {name: [entry[name] for entry in entries] for name in self.remembered}
+                self._update(group, weights, [weight.grad for weight in weights], memory)
+
+    @abstractmethod
+    def _update(self, group: Group, weights: Tensors, gradients: Tensors, memory: Memory) -> None:
+        """Changes weights of a group, and what is remembered of each, in place."""
+
+    def zero_grad(self) -> None:
+        """Forgets the gradients."""
+        for weight in self._weights():
+            weight.grad = None
+
+    def state_dict(self) -> dict[int, dict[str, Tensor]]:
+        """What is remembered, by the number of the weight and by name."""
+        numbered = enumerate(self._weights())
+        return {i: self.memory[weight] for i, weight in numbered if weight in self.memory}
+
+    def load_state_dict(self, entries: dict[int, dict[str, Tensor]]) -> None:
+        """Remembers what `state_dict` gave; ValueError where that is not of these weights."""
+        weights = self._weights()
+        if any(set(entry) != set(self.remembered) for entry in entries.values()):
+            raise ValueError("what the optimiser remembers of the weights is something else")
+        self.memory = {
+            weights[number]: {
+                name: shaped(value, _shape(name, weights[number]))
+                .to(weights[number].device, torch.float32)
+                .clone()
+                for name, value in entry.items()
+            }
+            for number, entry in entries.items()
+        }
+
+    def _weights(self) -> list[Tensor]:
+        return [weight for group in self.groups for weight in group.weights]
+
+
+def _shape(name: str, weight: Tensor) -> torch.Size:
+    """The shape of what is remembered of a weight: its own, but for the count of its updates."""
+    return torch.Size() if name == "step" else weight.shape
+
+
+class AdamW(Optimizer):
     """Adam with decoupled weight decay. Source: Loshchilov and Hutter 2019 (arXiv:1711.05101)."""
-    return [torch.optim.AdamW(groups(parameters, weight_decay), lr, betas=(0.9, 0.99), fused=True)]
+
+    remembered = ("step", "exp_avg", "exp_avg_sq")
+    rule = staticmethod(adamw_rule)
+
+    def _update(self, group: Group, weights: Tensors, gradients: Tensors, memory: Memory) -> None:
+        self.rule(
+            weights,
+            gradients,
+            memory["exp_avg"],
+            memory["exp_avg_sq"],
+            [],
+            memory["step"],
+            fused=True,
+            amsgrad=False,
+            beta1=0.9,
+            beta2=0.99,
+            lr=group.lr,
+            weight_decay=group.weight_decay,
+            eps=1e-8,
+            maximize=False,
+        )
 
 
-def adam(
-    parameters: Named, lr: float, weight_decay: float, width: int
-) -> list[torch.optim.Optimizer]:
+class Adam(AdamW):
     """Adam, its weight decay an L2 penalty. Source: Kingma and Ba 2015 (arXiv:1412.6980)."""
-    return [torch.optim.Adam(groups(parameters, weight_decay), lr, betas=(0.9, 0.99), fused=True)]
+
+    rule = staticmethod(adam_rule)
 
 
-def sgd(
-    parameters: Named, lr: float, weight_decay: float, width: int
-) -> list[torch.optim.Optimizer]:
+class SGD(Optimizer):
     """Stochastic gradient descent, plain, as recurrent word models have long used it."""
-    return [torch.optim.SGD(groups(parameters, weight_decay), lr)]
+
+    def _update(self, group: Group, weights: Tensors, gradients: Tensors, memory: Memory) -> None:
+        sgd_rule(
+            weights,
+            gradients,
+            [None] * len(weights),
+            weight_decay=group.weight_decay,
+            momentum=0.0,
+            lr=group.lr,
+            dampening=0.0,
+            nesterov=False,
+            maximize=False,
+        )
 
 
-def rmsprop(
-    parameters: Named, lr: float, weight_decay: float, width: int
-) -> list[torch.optim.Optimizer]:
+class RMSprop(Optimizer):
     """RMSprop with char-rnn's averaging constant, 0.95."""
-    return [torch.optim.RMSprop(groups(parameters, weight_decay), lr, alpha=0.95)]
+
+    remembered = ("step", "square_avg")
+
+    def _update(self, group: Group, weights: Tensors, gradients: Tensors, memory: Memory) -> None:
+        rmsprop_rule(
+            weights,
+            gradients,
+            memory["square_avg"],
+            [],
+            [],
+            memory["step"],
+            lr=group.lr,
+            alpha=0.95,
+            eps=1e-8,
+            weight_decay=group.weight_decay,
+            momentum=0.0,
+            centered=False,
+        )
 
 
-def muon(
-    parameters: Named, lr: float, weight_decay: float, width: int
-) -> list[torch.optim.Optimizer]:
-    """Muon on the cells' matrices, AdamW on everything else."""
-    inner = {n: p for n, p in parameters.items() if ".cell." in n and p.ndim == 2}
-    outer = {n: p for n, p in parameters.items() if n not in inner}
-    return [Muon(inner.values(), lr, weight_decay, width), *adamw(outer, lr, weight_decay, width)]
-
-
-OPTIMIZERS: dict[str, Callable[[Named, float, float, int], list[torch.optim.Optimizer]]] = {
-    "adamw": adamw,
-    "adam": adam,
-    "sgd": sgd,
-    "rmsprop": rmsprop,
-    "muon": muon,
-}
-
-# What each of torch's optimisers keeps of a weight.
-REMEMBERED = {
-    "AdamW": {"step", "exp_avg", "exp_avg_sq"},
-    "Adam": {"step", "exp_avg", "exp_avg_sq"},
-    "RMSprop": {"step", "square_avg"},
-    "SGD": set(),
-    "Muon": {"momentum"},
-}
-
-
-class Muon(torch.optim.Optimizer):
+class Muon(Optimizer):
     """Momentum whose update is made orthogonal, gate block by gate block.
 
     Its products are made in the run's precision; torch's own Muon makes them in bfloat16 always,
@@ -141,36 +221,23 @@ class Muon(torch.optim.Optimizer):
     Source: Jordan et al. 2024, "Muon"; scale: Liu et al. 2025 (arXiv:2502.16982), eq. 4.
     """
 
-    def __init__(
-        self,
-        parameters: Iterable[Tensor],
-        lr: float,
-        weight_decay: float,
-        width: int,
-        momentum: float = 0.95,
-    ) -> None:
-        knobs = {"lr": lr, "weight_decay": weight_decay, "width": width, "momentum": momentum}
-        super().__init__(parameters, knobs)
+    remembered = ("momentum",)
+    MOMENTUM = 0.95
 
-    @torch.no_grad()
-    def step(self) -> None:
-        """Updates every parameter that has a gradient."""
-        for group in self.param_groups:
-            momentum = group["momentum"]
-            for p in group["params"]:
-                if p.grad is None:
-                    continue
-                state = self.state[p]
-                if "momentum" not in state:
-                    state["momentum"] = torch.zeros_like(p)
-                state["momentum"].lerp_(p.grad, 1 - momentum)
-                ahead = p.grad.lerp(state["momentum"], momentum)  # Nesterov
-                # Gates of as many rows as the network is wide are stacked in one tall matrix.
-                gates, rest = divmod(p.shape[0], group["width"])
-                blocks = ahead.view(gates if gates and not rest else 1, -1, p.shape[1])
-                update = orthogonal(blocks) * (0.2 * max(blocks.shape[1:]) ** 0.5)
-                p.mul_(1 - group["lr"] * group["weight_decay"])
-                p.add_(update.view_as(p), alpha=-group["lr"])
+    def __init__(self, groups: list[Group], width: int) -> None:
+        super().__init__(groups)
+        self.width = width
+
+    def _update(self, group: Group, weights: Tensors, gradients: Tensors, memory: Memory) -> None:
+        for weight, gradient, momentum in zip(weights, gradients, memory["momentum"], strict=True):
+            momentum.lerp_(gradient, 1 - self.MOMENTUM)
+            ahead = gradient.lerp(momentum, self.MOMENTUM)  # Nesterov
+            # Gates of as many rows as the network is wide are stacked in one tall matrix.
+            gates, rest = divmod(weight.shape[0], self.width)
+            blocks = ahead.view(gates if gates and not rest else 1, -1, weight.shape[1])
+            update = orthogonal(blocks) * (0.2 * max(blocks.shape[1:]) ** 0.5)
+            weight.mul_(1 - group.lr * group.weight_decay)
+            weight.add_(update.view_as(weight), alpha=-group.lr)
 
 
 # Of a, b and c of a x + b x³ + c x⁵: on the interval that the one before leaves of [0.015, 1], the
@@ -195,3 +262,39 @@ def orthogonal(blocks: Tensor) -> Tensor:
         gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x
     return x.mT if tall else x
+
+
+def groups(parameters: Named, lr: float, weight_decay: float) -> list[Group]:
+    """Matrices, which decay, and vectors, which do not."""
+    matrices = [p for p in parameters.values() if p.ndim >= 2]
+    vectors = [p for p in parameters.values() if p.ndim < 2]
+    return [Group(matrices, weight_decay, lr), Group(vectors, 0.0, lr)]
+
+
+def muon(parameters: Named, lr: float, weight_decay: float, width: int) -> list[Optimizer]:
+    """Muon on the cells' matrices, AdamW on everything else."""
+    inner = {n: p for n, p in parameters.items() if ".cell." in n and p.ndim == 2}
+    outer = {n: p for n, p in parameters.items() if n not in inner}
+    cells = Muon([Group(list(inner.values()), weight_decay, lr)], width)
+    return [cells, AdamW(groups(outer, lr, weight_decay))]
+
+
+def _alone(kind: type[Optimizer]) -> Callable[[Named, float, float, int], list[Optimizer]]:
+    """One optimiser for everything."""
+    return lambda parameters, lr, weight_decay, width: [kind(groups(parameters, lr, weight_decay))]
+
+
+OPTIMIZERS: dict[str, Callable[[Named, float, float, int], list[Optimizer]]] = {
+    "adamw": _alone(AdamW),
+    "adam": _alone(Adam),
+    "sgd": _alone(SGD),
+    "rmsprop": _alone(RMSprop),
+    "muon": muon,
+}
+
+
+def build(config: TrainingConfig, parameters: Named, width: int) -> list[Optimizer]:
+    """The optimisers of `config` over all parameters of a network of that width."""
+    name = config.optimizer or USUAL
+    lr = config.lr if config.lr is not None else RATES[name]
+    return OPTIMIZERS[name](parameters, lr, config.weight_decay or 0.0, width)

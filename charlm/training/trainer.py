@@ -101,8 +101,8 @@ class Trainer:
         steps = batch.inputs.shape[1]
         scale = steps / self.config.context if self.config.vary_context else 1.0
         for optimizer in self.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = group["peak_lr"] * share * scale * self.lr_share
+            for group in optimizer.groups:
+                group.lr = group.peak_lr * share * scale * self.lr_share
             with self._autocast:  # for the products in an update
                 optimizer.step()
             optimizer.zero_grad()
@@ -114,16 +114,15 @@ class Trainer:
     @property
     def peak_lr(self) -> float:
         """The highest learning rate of what is left of the run."""
-        return self.optimizers[0].param_groups[0]["peak_lr"] * self.lr_share
+        return self.optimizers[0].groups[0].peak_lr * self.lr_share
 
     def state_dict(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """All that changes: tensors by name, and plain data."""
         tensors = {f"weights.{name}": weight.detach() for name, weight in self.weights.items()}
         for i, optimizer in enumerate(self.optimizers):
-            for number, entries in optimizer.state_dict()["state"].items():
+            for number, entries in optimizer.state_dict().items():
                 for name, value in entries.items():
-                    if value is not None:
-                        tensors[f"optimizer.{i}.{number}.{name}"] = torch.as_tensor(value)
+                    tensors[f"optimizer.{i}.{number}.{name}"] = value
         for i, layer in enumerate(self.state or ()):
             for j, part in enumerate(layer):
                 tensors[f"state.{i}.{j}"] = self.ranks.whole(part, self.rows)
@@ -150,19 +149,11 @@ class Trainer:
                 weight.copy_(shaped(tensors[f"weights.{name}"], weight.shape))
                 weight.grad = None
         for i, optimizer in enumerate(self.optimizers):
-            parameters = [p for group in optimizer.param_groups for p in group["params"]]
             entries: dict[int, dict[str, Tensor]] = {}
             for key, value in under(tensors, f"optimizer.{i}.").items():
                 number, name = key.split(".", 1)
-                if name != "step":
-                    shaped(value, parameters[int(number)].shape)
                 entries.setdefault(int(number), {})[name] = value
-            known = optimizers.REMEMBERED[type(optimizer).__name__]
-            if any(set(each) != known for each in entries.values()):
-                raise ValueError("what the optimiser remembers of the weights is something else")
-            # The groups, rates and all, follow from the config.
-            groups = optimizer.state_dict()["param_groups"]
-            optimizer.load_state_dict({"state": entries, "param_groups": groups})
+            optimizer.load_state_dict(entries)
         self.average.load_state_dict(under(tensors, "average."), about.get("average", {}))
         self.state = None
         whole = loaded(under(tensors, "state."), len(self.network.parts), self.device)
