@@ -13,6 +13,14 @@ training part nats/char were
     40 s               1.429          1.413          1.460
     120 to 133 s       1.406          1.381          1.379
     240 to 300 s       1.392 (300)    1.380 (266)    1.365 (240)
+
+But each must be fitted often enough. On slower cores, with the updates of each,
+
+    text, time altogether       one network    two            four
+    100 kB, 60 s                1.493 (496)    1.460 (495)    1.517 (302)
+    180 kB of Python, 40 s      1.212 (371)    1.272 (407)
+    python-docs, 60 s           1.177 (527)    1.169 (445)    1.224 (310)
+    python-docs, 133 s          1.137 (1403)   1.116 (746)    1.124 (593)
 """
 
 import time
@@ -33,9 +41,9 @@ READINGS = 4.0
 WIDTHS = (64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 896, 1024, 1280, 1536)
 PROBES = (128, 384)  # widths
 UPDATES = 5
-# So there are as many members as make use of so many readings, up to so many; and more, up to
-# MOST_MEMBERS, where each can read the text as often as it ever may.
-MEMBER_READINGS, MEMBERS, MOST_MEMBERS = 1.6, 4, 8
+# So there are as many members as make use of so many readings and updates, up to so many; and more,
+# up to MOST_MEMBERS, where each can read the text as often as it ever may.
+MEMBER_READINGS, MEMBER_UPDATES, MEMBERS, MOST_MEMBERS = 1.6, 450, 4, 8
 # A text that would be read more often than this is better read by a wider network of which more is
 # dropped, as long as that is fitted often enough: 300 s of two fast cores and the training part of
 # tiny Shakespeare ended at 1.419 nats/char with 640 units, which read it 8 times, and at 1.392 to
@@ -181,8 +189,7 @@ def choose(
     optimizer = optimizer_of(network, config)
     update_tokens = (config.batch or optimizers.batch_of(optimizer)) * config.context
     epochs = MOST_EPOCHS if optimizer == "muon" and network.width is None else MOST_TOLD_EPOCHS
-    least = LEAST_UPDATES * update_tokens
-    most = max(epochs * tokens, least)
+    most = max(epochs * tokens, LEAST_UPDATES * update_tokens)
     alone = []  # networks that have all of the time: width, parameters and tokens read
     for width in WIDTHS if network.width is None else (network.width,):
         one = build(replace(network, width=width, members=1), vocabulary)
@@ -192,7 +199,8 @@ def choose(
     members = network.members
     if members is None:
         one_only = network.width is not None or network.bidirectional
-        members = 1 if one_only else _members(alone, max(MEMBER_READINGS * tokens, least), most)
+        enough = max(MEMBER_READINGS * tokens, MEMBER_UPDATES * update_tokens)
+        members = 1 if one_only else _members(alone, min(enough, most), most)
     best = None
     for width, parameters, read in alone:
         read /= members
