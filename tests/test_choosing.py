@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -81,9 +82,26 @@ def test_a_short_text_is_not_read_for_ever():
     found = chosen(60 * MINUTE, 100_000)
     assert found.tokens == pytest.approx(MOST_EPOCHS * 100_000)
     assert found.members == MOST_MEMBERS
-    assert found.budget_s < 30 * MINUTE
-    assert chosen(60 * MINUTE, 10**8).budget_s == 60 * MINUTE
+    assert found.seconds < 30 * MINUTE
+    endless = chosen(60 * MINUTE, 10**8)
+    assert (endless.seconds, endless.steps) == (60 * MINUTE, None)
     assert chosen(60 * MINUTE, 10_000).updates == pytest.approx(LEAST_UPDATES)
+
+
+def test_where_the_text_ends_the_run_more_time_changes_nothing():
+    one, other = chosen(60 * MINUTE, 100_000), chosen(90 * MINUTE, 100_000)
+    assert one == replace(other, seconds=one.seconds)
+    assert one.steps == round(one.updates)
+    assert one.fill(NetworkConfig(), TrainingConfig(budget=60 * MINUTE))[1].steps == one.steps
+
+
+@pytest.mark.parametrize("told", [{"steps": 50}, {"epochs": 0.1}])
+def test_steps_or_epochs_may_end_it_sooner(told):
+    config = TrainingConfig(budget=MINUTE, batch=32, **told)
+    found = choose(NetworkConfig(), config, V, 1_000_000, PACE, MINUTE)
+    assert found.seconds < MINUTE / 4
+    filled = found.fill(NetworkConfig(), config)[1]
+    assert (filled.steps, filled.epochs) == (config.steps, config.epochs)
 
 
 def test_what_is_told_gets_its_time():

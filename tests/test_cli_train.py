@@ -333,6 +333,15 @@ def test_mistakes_are_told_in_one_line(charlm, corpus, tmp_path, args, code, wor
     assert done.stdout == b""
 
 
+@pytest.mark.parametrize(("budget", "steps"), [("1h", 3), ("4s", 10**7)])
+def test_of_a_budget_and_steps_the_first_ends_the_run(charlm, corpus, tmp_path, budget, steps):
+    run = tmp_path / "run"
+    done = charlm("train", corpus, "-o", run, "--budget", budget, "--steps", steps, *SMALL)
+    assert done.returncode == 0, done.stderr
+    assert 0 < log(run)[-1]["steps"] <= steps
+    assert (log(run)[-1]["steps"] == steps) == (steps == 3)
+
+
 def test_an_existing_run_is_not_overwritten_without_force(charlm, corpus, tmp_path):
     run = tmp_path / "run"
     train = ["train", corpus, "-o", run, "--steps", 3, *SMALL]

@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 
 from charlm.config import SCHEDULES
-from charlm.training.plan import BudgetPlan, StepPlan
+from charlm.training.plan import Plan
 from charlm.training.schedules import SCHEDULES as FUNCTIONS
 from charlm.training.schedules import share
 
@@ -32,18 +32,25 @@ def test_progress_beyond_the_end_is_the_end():
     assert share("linear", 1.5, 0.0) == 0
 
 
-def test_a_step_plan_counts_updates():
-    assert [StepPlan(4).progress(steps, 1e9) for steps in (0, 2, 4)] == [0, 0.5, 1]
+def test_a_plan_of_updates_counts_them():
+    assert [Plan(4).progress(steps, 1e9) for steps in (0, 2, 4)] == [0, 0.5, 1]
 
 
-def test_a_budget_plan_leaves_time_for_the_last_validation():
-    plan = BudgetPlan(100, validation_s=10)
+def test_a_plan_of_both_ends_with_what_is_first():
+    plan = Plan(4, 100)
+    assert plan.progress(4, 1) == 1
+    assert plan.progress(1, 99.3) == 1
+    assert plan.progress(2, 10) == 0.5
+
+
+def test_a_budget_leaves_time_for_the_last_validation():
+    plan = Plan(budget_s=100, validation_s=10)
     assert plan.progress(10**9, 0) == 0
     assert plan.progress(0, 85) < 1 < plan.progress(0, 89)
 
 
 def test_a_budget_shorter_than_its_ending_still_trains():
-    assert BudgetPlan(1, validation_s=10).progress(0, 0.1) < 1
+    assert Plan(budget_s=1, validation_s=10).progress(0, 0.1) < 1
 
 
 def test_exponential_is_char_rnns_decay_of_3_percent_an_epoch_after_10_of_50():

@@ -64,6 +64,26 @@ def test_a_stretch_that_began_in_the_wrong_state_is_read_again(tmp_path, monkeyp
     assert validate(network, weights, corpus).nats != pytest.approx(expected, rel=1e-5)
 
 
+def test_reading_again_ends_where_the_state_is_what_it_was(tmp_path, monkeypatch):
+    corpus = prepared(tmp_path, shuffled_words(80_000), val=0.3, test=0)
+    network, weights = trained(corpus)
+    monkeypatch.setattr(module, "WARMUP", 1)
+    read, found = [], []
+    batches = module._stretches
+    monkeypatch.setattr(
+        module, "_stretches", lambda *a, **k: (read.append(b) or b for b in batches(*a, **k))
+    )
+    for pieces in (1, 16):
+        monkeypatch.setattr(module, "PIECES", pieces)
+        nats = validate(network, weights, corpus).nats
+        found.append((nats, sum(b.targets.size for b in read)))
+        read.clear()
+    (all_again, twice), (some_again, tokens) = found
+    assert some_again == pytest.approx(all_again, rel=1e-5)
+    length = corpus.size("val").tokens
+    assert tokens < 1.3 * length < 1.9 * length < twice
+
+
 @pytest.mark.parametrize("length", [1, 2, 1023, 1024, 2049, 5000, 65_600, 111_540, 500_000])
 def test_stretches_have_every_token_once(length):
     ids = np.arange(length)

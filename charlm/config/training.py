@@ -20,7 +20,7 @@ class TrainingConfig(Knobs):
     budget: float | None = knob(
         None,
         "Wall-clock time of the whole process, such as 90s, 10m or 1.5h"
-        " (2m when neither --steps nor --epochs is given).",
+        " (2m when neither --steps nor --epochs is given; with one of them, what ends first).",
         above=0,
         unit="duration",
     )
@@ -124,5 +124,5 @@ class TrainingConfig(Knobs):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if sum(value is not None for value in (self.budget, self.steps, self.epochs)) > 1:
-            raise ConfigError("--budget, --steps and --epochs each say how long; give one of them.")
+        if self.steps is not None and self.epochs is not None:
+            raise ConfigError("--steps and --epochs each say how many updates; give one of them.")

@@ -25,7 +25,7 @@ from charlm.training.directory import clear, corpus_of
 from charlm.training.fine_tuning import LR_SHARE, Origin
 from charlm.training.initialise import initial_weights
 from charlm.training.keeping import LOG_NAME
-from charlm.training.plan import BudgetPlan, Plan, StepPlan
+from charlm.training.plan import Plan
 from charlm.training.ranks import ALONE, Ranks
 from charlm.training.run import Run
 from charlm.training.standing import Listener, Standing
@@ -293,8 +293,7 @@ def _streams(corpus: Corpus, network: Network, config: TrainingConfig) -> Stream
 
 
 def _plan(config: TrainingConfig, streams: Streams) -> Plan:
-    if config.steps is not None:
-        return StepPlan(config.steps)
+    updates = config.steps
     if config.epochs is not None:
-        return StepPlan(max(1, math.ceil(config.epochs * streams.epoch_batches())))
-    return BudgetPlan(config.budget)
+        updates = max(1, math.ceil(config.epochs * streams.epoch_batches()))
+    return Plan(updates, config.budget)

@@ -83,9 +83,10 @@ class Pace:
 
 @dataclass(frozen=True)
 class Choice:
-    """What was chosen, the tokens and updates there will be with it, and the budget it takes.
+    """What was chosen, the tokens and updates there will be with it, and the time it takes.
 
-    Every one of the `members` reads all of the `tokens`.
+    Every one of the `members` reads all of the `tokens`. A run that its text ends, and not its
+    budget, has so many `steps`.
     """
 
     members: int
@@ -95,7 +96,8 @@ class Choice:
     optimizer: str
     tokens: float
     updates: float
-    budget_s: float
+    steps: int | None
+    seconds: float
 
     def why(self, lr: float, tokens: int) -> str:
         """The choice and its reason, for a text of so many tokens; `lr` is the rate it led to."""
@@ -104,7 +106,7 @@ class Choice:
         return (
             f"{shape} {self.width}, dropout {self.dropout:g}, weight decay {self.weight_decay:g},"
             f" {self.optimizer} at {lr:.2g}: in"
-            f" {self.budget_s:.0f} s it makes about {self.updates:,.0f} updates here and"
+            f" {self.seconds:.0f} s it makes about {self.updates:,.0f} updates here and"
             f" {'each reads' if self.members > 1 else 'reads'}"
             f" {self.tokens:,.0f} tokens, the text {epochs:.2g} times"
         )
@@ -112,10 +114,10 @@ class Choice:
     def fill(
         self, network: NetworkConfig, config: TrainingConfig
     ) -> tuple[NetworkConfig, TrainingConfig]:
-        """Both configs with what they leave open as it was chosen, and with the budget it takes."""
+        """Both configs with what they leave open as it was chosen, and with an end."""
         return replace(network, width=self.width, members=self.members), replace(
             config,
-            budget=self.budget_s,
+            steps=self.steps if config.steps is config.epochs is None else config.steps,
             dropout=self.dropout,
             weight_decay=self.weight_decay,
             optimizer=self.optimizer,
@@ -190,6 +192,10 @@ def choose(
     update_tokens = (config.batch or optimizers.batch_of(optimizer)) * config.context
     epochs = MOST_EPOCHS if optimizer == "muon" and network.width is None else MOST_TOLD_EPOCHS
     most = max(epochs * tokens, LEAST_UPDATES * update_tokens)
+    if config.steps is not None:
+        most = config.steps * update_tokens
+    elif config.epochs is not None:
+        most = config.epochs * tokens
     alone = []  # networks that have all of the time: width, parameters and tokens read
     for width in WIDTHS if network.width is None else (network.width,):
         one = build(replace(network, width=width, members=1), vocabulary)
@@ -218,10 +224,12 @@ def choose(
     if weight_decay is None:
         decays = optimizer == "muon" and read >= DECAYED_FROM * tokens
         weight_decay = DECAY if decays else 0.0
+    # An end by count is the same on a machine that turns out faster or slower than it seemed.
+    steps = round(most / update_tokens) if most < read else None
     share = min(1.0, most / read)
-    read, budget_s = share * read, other_s + share * (budget_s - other_s)
+    read, seconds = share * read, other_s + share * (budget_s - other_s)
     updates = read / update_tokens
-    return Choice(members, width, dropout, weight_decay, optimizer, read, updates, budget_s)
+    return Choice(members, width, dropout, weight_decay, optimizer, read, updates, steps, seconds)
 
 
 def _members(alone: list[tuple[int, int, float]], enough: float, most: float) -> int:

@@ -18,7 +18,7 @@ from charlm.training.interrupts import Interrupts
 from charlm.training.keeping import Keeper
 from charlm.training.memory import memory_needed
 from charlm.training.peek import KEPT, peek
-from charlm.training.plan import BudgetPlan, Plan, StepPlan
+from charlm.training.plan import Plan
 from charlm.training.recovery import DivergedError, MemoryLackError
 from charlm.training.standing import Listener, Outcome, Standing
 from charlm.training.trainer import Trainer
@@ -82,7 +82,7 @@ class Run:
     def _train(self, interrupts: Interrupts) -> TrainingError | None:
         """Trains and saves until the run ends or is stopped, or gives what stood in its way."""
         try:
-            if isinstance(self.plan, BudgetPlan) and self._validates:
+            if self.plan.budget_s is not None and self._validates:
                 self._probe()
             self._agree(interrupts)
             while self._progress() < 1 and not self._signal and not self._impatient():
@@ -134,8 +134,7 @@ class Run:
             if math.isfinite(nats_per_char):
                 sample = peek(self.network, self._keeper.weights(), self.corpus, self.config)
         nats_per_char, took_s = self.ranks.from_first(nats_per_char, time.monotonic() - began)
-        if isinstance(self.plan, BudgetPlan):
-            self.plan.validation_s = took_s
+        self.plan.validation_s = took_s
         self._check(nats_per_char)
         best = standing.best_nats_per_char
         better = best is None or nats_per_char < best
@@ -231,8 +230,8 @@ class Run:
         steps, progress = self.trainer.steps, self._progress()
         if self.config.eval_every is not None:
             return steps % self.config.eval_every == 0 and progress < 1
-        if isinstance(self.plan, StepPlan):
-            every = max(LEAST_STEPS, -(-self.plan.total // VALIDATIONS))
+        if self.plan.budget_s is None:
+            every = max(LEAST_STEPS, -(-self.plan.updates // VALIDATIONS))
             return steps % every == 0 and progress < 1
         spare_s = VALIDATIONS_SHARE * self.plan.budget_s
         gap = 1 / (1 + min(VALIDATIONS, int(spare_s / max(self.plan.validation_s, 1e-3))))

@@ -3,9 +3,10 @@
 A split is one text, read from its beginning to its end with the state carried on. To do so in
 parallel it is cut into up to 64 stretches, which are read side by side: each from the state that
 the WARMUP tokens before it lead to. Where that turns out not to be the state in which the stretch
-before it ended, the stretch is read again from there, and once more if need be. How a split is cut
-depends on its length alone, so the figure does not depend on the training's batch or context.
-Records begin anew anyway. A bidirectional network reads every token with text on both sides of it.
+before it ended, the stretch is read again from there, piece by piece until the state is what it was
+before, and once more if need be. How a split is cut depends on its length alone, so the figure does
+not depend on the training's batch or context. Records begin anew anyway. A bidirectional network
+reads every token with text on both sides of it.
 """
 
 import itertools
@@ -31,6 +32,7 @@ STRETCHES = 64
 WARMUP = 256
 LEAST = 1024  # a stretch shorter than this would mostly be warming up
 CONTEXT = 128
+PIECES, KEPT = 16, 10**7  # of a stretch, and numbers of the states after them, both at most
 PROBES = 8  # batches
 TOLERANCE = 1e-3  # states so close predict the same to the fifth digit
 # Most cells forget within a stretch, and one turn is enough. What one that hardly forgets lacks
@@ -86,11 +88,19 @@ def seconds_needed(network: Network, weights: dict[str, Tensor], corpus: Corpus)
 def _read_in_stretches(network: Network, w: Weights, ids: np.ndarray) -> float:
     """The nats of ids as one text."""
     begins, length = _cut(len(ids))
-
-    def going_on(begins: np.ndarray) -> Iterator[Batch]:
-        return _stretches(ids, begins, begins + length, network.start, fresh=False)
-
+    rows = np.arange(len(begins))
     before = network.initial_state(torch, w, len(begins))
+    numbers = sum(part.numel() for layer in before for part in layer)
+    count = min(PIECES, max(1, KEPT // max(1, numbers)))
+    piece = CONTEXT * max(1, -(-length // (CONTEXT * count)))
+    edges = [*range(0, max(1, length), piece), length]
+    pieces = range(len(edges) - 1)
+
+    def read(rows: np.ndarray, i: int, state: State) -> tuple[np.ndarray, State]:
+        firsts, ends = begins[rows] + edges[i], begins[rows] + edges[i + 1]
+        batches = _stretches(ids, firsts, ends, network.start, fresh=False)
+        return _read_all(network, w, batches, state)
+
     first = torch.arange(len(begins), device=w["embedding"].device) == 0
     if len(begins) > 1:
         # The first row begins at the beginning; what it reads here is forgotten.
@@ -98,18 +108,28 @@ def _read_in_stretches(network: Network, w: Weights, ids: np.ndarray) -> float:
         warming = _stretches(ids, firsts, firsts + WARMUP, network.start)
         _, warm = _read_all(network, w, warming, before)
         before = choose(first, before, warm)
-    nats, after = _read_all(network, w, going_on(begins), before)
-    expected = take_rows(after, [0, *range(len(begins) - 1)])
+    nats, states, state = np.zeros((len(pieces), len(begins))), [], before
+    for i in pieces:
+        nats[i], state = read(rows, i, state)
+        states.append(state)
     for _ in range(REREADS):
-        wrong = apart(before, expected, TOLERANCE) & ~first
-        if not wrong.any():
-            break
-        rows = np.flatnonzero(wrong.cpu().numpy())
-        begun = take_rows(expected, rows)
-        nats[rows], ends = _read_all(network, w, going_on(begins[rows]), begun)
-        before, after = put_rows(before, rows, begun), put_rows(after, rows, ends)
-        expected = take_rows(after, [0, *range(len(begins) - 1)])
+        expected = take_rows(states[-1], [0, *range(len(begins) - 1)])
+        rows = _which(apart(before, expected, TOLERANCE) & ~first)
+        state = take_rows(expected, rows)
+        before = put_rows(before, rows, state)
+        for i in pieces:
+            if not len(rows):
+                break
+            nats[i, rows], state = read(rows, i, state)
+            wrong = _which(apart(take_rows(states[i], rows), state, TOLERANCE))
+            states[i] = put_rows(states[i], rows, state)
+            rows, state = rows[wrong], take_rows(state, wrong)
     return float(nats.sum())
+
+
+def _which(rows: Tensor) -> np.ndarray:
+    """The numbers of the rows (B,) that are true."""
+    return np.flatnonzero(rows.cpu().numpy())
 
 
 def _forgets(network: Network, w: Weights, ids: np.ndarray) -> bool:
