@@ -35,7 +35,7 @@ def data(tmp_path_factory):
     return prepare([folder / "text"], folder / "corpus", PrepConfig(val=0.2, test=0))
 
 
-def run(corpus, out, *, network=None, training=None, listener=None):
+def run(corpus, out, *, network=None, training=None, listener=None, late_s=0.0):
     directory.check_directory(out, force=True)
     one = begin.begin(
         corpus,
@@ -43,7 +43,7 @@ def run(corpus, out, *, network=None, training=None, listener=None):
         NetworkConfig(**SMALL_NETWORK | (network or {})),
         TrainingConfig(**SMALL_RUN | (training or {})),
         listener or Listener(),
-        time.monotonic(),
+        time.monotonic() - late_s,
     )
     return one, one.go()
 
@@ -118,6 +118,15 @@ def test_the_same_knobs_give_the_same_weights(data, tmp_path):
 
 @pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a C++ compiler")
 @pytest.mark.filterwarnings("ignore")  # torch's own, while it compiles
+def test_a_run_that_its_updates_end_is_the_same_whatever_its_budget_and_beginning(data, tmp_path):
+    (a, _), (b, _) = (
+        run(data, tmp_path / name, training={"budget": budget_s}, late_s=late_s)
+        for name, budget_s, late_s in (("a", 400.0, 0.0), ("b", 3000.0, 250.0))
+    )
+    assert a.trainer.steps == b.trainer.steps == SMALL_RUN["steps"]
+    assert not differ(final_weights(a), final_weights(b))
+
+
 def test_a_compiled_step_gives_the_same_losses(data, tmp_path):
     plain, _ = run(data, tmp_path / "a")
     compiled, _ = run(data, tmp_path / "b", training={"compile": True})

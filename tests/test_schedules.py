@@ -49,6 +49,24 @@ def test_a_budget_leaves_time_for_the_last_validation():
     assert plan.progress(0, 85) < 1 < plan.progress(0, 89)
 
 
+def test_the_clock_counts_from_the_first_update():
+    plan = Plan(budget_s=100, begun_s=40)
+    assert plan.progress(0, 40) == 0
+    assert plan.progress(10**9, 70) == pytest.approx(0.5, abs=0.02)
+    assert plan.progress(0, 99) < 1 < plan.progress(0, 99.5)
+    # Two runs that updates end are the same, however long each took to begin.
+    late, early = Plan(50, 100, begun_s=40), Plan(50, 100, begun_s=2)
+    assert [late.during(steps, 40 + steps) for steps in range(50)] == [
+        early.during(steps, 2 + steps) for steps in range(50)
+    ]
+
+
+@pytest.mark.parametrize("begun_s", (1, 99.5, 200))
+def test_a_beginning_that_takes_the_budget_leaves_no_update(begun_s):
+    plan = Plan(budget_s=1, begun_s=begun_s)
+    assert plan.progress(0, begun_s) == 1
+
+
 def test_a_budget_shorter_than_its_ending_still_trains():
     assert Plan(budget_s=1, validation_s=10).progress(0, 0.1) < 1
 

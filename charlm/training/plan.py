@@ -10,11 +10,14 @@ EXIT_S = 0.7
 class Plan:
     """So many `updates`, or until the clock says so, last validation and save included.
 
-    `validation_s` is what the last validation is expected to take; the run updates it.
+    `begun_s` is when the first update began, and `validation_s` what the last validation is
+    expected to take; the run tells both. Progress by the clock counts from `begun_s`: what comes
+    before is no part of the schedule, and takes not the same time twice.
     """
 
     updates: int | None = None
     budget_s: float | None = None
+    begun_s: float = 0.0
     validation_s: float = 0.0
 
     def progress(self, steps: int, elapsed_s: float) -> float:
@@ -23,8 +26,10 @@ class Plan:
         if self.budget_s is None:
             return counted
         # A budget too short for its own ending still trains for some of it.
-        training_s = max(self.budget_s - 1.1 * self.validation_s - EXIT_S, 0.2 * self.budget_s)
-        return max(counted, elapsed_s / training_s)
+        end_s = max(self.budget_s - 1.1 * self.validation_s - EXIT_S, 0.2 * self.budget_s)
+        if self.begun_s >= end_s:
+            return 1.0
+        return max(counted, (elapsed_s - self.begun_s) / (end_s - self.begun_s))
 
     def during(self, steps: int, elapsed_s: float) -> float:
         """The progress in the middle of the next update, so that neither end has rate 0."""

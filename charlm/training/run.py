@@ -85,6 +85,9 @@ class Run:
             if self.plan.budget_s is not None and self._validates:
                 self._probe()
             self._agree(interrupts)
+            if self.trainer.steps == 0:
+                self.standing.begun_s = self._now_s
+            self.plan.begun_s = self.standing.begun_s
             while self._progress() < 1 and not self._signal and not self._impatient():
                 self._update()
                 self._agree(interrupts)

@@ -21,6 +21,7 @@ class Standing:
     """What a run remembers beside its trainer."""
 
     elapsed_s: float = 0.0
+    begun_s: float = 0.0  # when the first update began
     best_nats_per_char: float | None = None
     best_steps: int = 0
     stale_validations: int = 0
