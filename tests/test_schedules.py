@@ -61,7 +61,7 @@ def test_the_clock_counts_from_the_first_update():
     ]
 
 
-@pytest.mark.parametrize("begun_s", (1, 99.5, 200))
+@pytest.mark.parametrize("begun_s", [1, 99.5, 200])
 def test_a_beginning_that_takes_the_budget_leaves_no_update(begun_s):
     plan = Plan(budget_s=1, begun_s=begun_s)
     assert plan.progress(0, begun_s) == 1
