@@ -43,15 +43,16 @@ PROBES = (128, 384)  # widths
 UPDATES = 5
 # So there are as many members as make use of so many readings and updates, up to so many; and more,
 # up to MOST_MEMBERS, where each can read the text as often as it ever may.
-MEMBER_READINGS, MEMBER_UPDATES, MEMBERS, MOST_MEMBERS = 1.6, 450, 4, 8
+MEMBER_READINGS, MEMBER_UPDATES, MEMBERS, MOST_MEMBERS = 1.6, 450, 4, 16
 # A text that would be read more often than this is better read by a wider network of which more is
 # dropped, as long as that is fitted often enough: 300 s of two fast cores and the training part of
 # tiny Shakespeare ended at 1.419 nats/char with 640 units, which read it 8 times, and at 1.392 to
 # 1.399 with 768, which read it 6 times.
 WORN, WIDE_UPDATES = 5.0, 500
-# But no wider than this many parameters of the layers for a token of the text: of its first 10 kB
-# 96 units learned most, of 100 kB 384 (1.488, 192 units 1.512).
-MOST_PARAMETERS = 10.0
+# But the layers may have no more parameters than this times the tokens to this power: of its first
+# 10 kB 96 units learned most; of 100 kB two networks of 256 (1.442; of 384 they wore out, 1.452);
+# of all of it 768.
+MOST_PARAMETERS, PARAMETERS_POWER = 45.0, 0.8
 # Of a budget, validations take some; its beginning and its end are no training either.
 TRAINING_SHARE, ENDING_S = 0.92, 2.0
 # How often the text may be read until so much of each layer is dropped.
@@ -211,7 +212,7 @@ def choose(
     for width, parameters, read in alone:
         read /= members
         worn = read > WORN * tokens and min(read, most) >= WIDE_UPDATES * update_tokens
-        fits = parameters <= MOST_PARAMETERS * tokens
+        fits = parameters <= MOST_PARAMETERS * tokens**PARAMETERS_POWER
         if best is not None and not (fits and (worn or read >= READINGS * parameters)):
             break
         best = (width, read)
