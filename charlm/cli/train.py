@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from charlm.training.ranks import Ranks
     from charlm.training.standing import Outcome
 
-# A budget is the time of the whole process; this module is loaded about 0.1 s after its start.
-STARTED = time.monotonic() - 0.1
+# A budget is the time of the whole process, which until here has loaded modules and not waited.
+STARTED = time.monotonic() - time.process_time()
 RESUMABLE = ("budget", "steps", "epochs", "patience", "device", "precision")
 
 
