@@ -116,8 +116,6 @@ def test_the_same_knobs_give_the_same_weights(data, tmp_path):
     assert not differ(final_weights(first), final_weights(second))
 
 
-@pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a C++ compiler")
-@pytest.mark.filterwarnings("ignore")  # torch's own, while it compiles
 def test_a_run_that_its_updates_end_is_the_same_whatever_its_budget_and_beginning(data, tmp_path):
     (a, _), (b, _) = (
         run(data, tmp_path / name, training={"budget": budget_s}, late_s=late_s)
@@ -127,6 +125,8 @@ def test_a_run_that_its_updates_end_is_the_same_whatever_its_budget_and_beginnin
     assert not differ(final_weights(a), final_weights(b))
 
 
+@pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a C++ compiler")
+@pytest.mark.filterwarnings("ignore")  # torch's own, while it compiles
 def test_a_compiled_step_gives_the_same_losses(data, tmp_path):
     plain, _ = run(data, tmp_path / "a")
     compiled, _ = run(data, tmp_path / "b", training={"compile": True})
