@@ -53,6 +53,12 @@ def test_the_more_often_a_text_is_read_the_more_is_dropped():
     assert found[-1] == 0.5
 
 
+def test_a_few_updates_drop_nothing_however_often_they_read_the_text():
+    few, many = (chosen(budget_s, 50_000, members=1) for budget_s in (6.0, MINUTE))
+    assert few.tokens > 3.5 * 50_000
+    assert (few.dropout, many.dropout) == (0.0, 0.5)
+
+
 def test_a_text_that_is_read_often_is_read_by_wide_networks_whose_weights_decay():
     fast = Pace(1e-6, 6e-12)
     found, rarely = (chosen(4 * MINUTE, 10**n, fast, members=1) for n in (6, 8))
