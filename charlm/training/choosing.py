@@ -212,7 +212,10 @@ def choose(
     if members is None:
         one_only = network.width is not None or network.bidirectional
         enough = max(MEMBER_READINGS * tokens, MEMBER_UPDATES * update_tokens)
-        members = 1 if one_only else _members(alone, min(enough, most), most)
+        # Only a text ends members sooner: a low count that is told makes no more of them.
+        if config.steps is config.epochs is None:
+            enough = min(enough, most)
+        members = 1 if one_only else _members(alone, enough, most)
     best = None
     for width, parameters, read in alone:
         read /= members
