@@ -61,7 +61,7 @@ def test_a_few_updates_drop_nothing_however_often_they_read_the_text():
 
 def test_a_text_that_is_read_often_is_read_by_wide_networks_whose_weights_decay():
     fast = Pace(1e-6, 6e-12)
-    found, rarely = (chosen(4 * MINUTE, 10**n, fast, members=1) for n in (6, 8))
+    found, rarely = (chosen(2 * MINUTE, 10**n, fast, members=1) for n in (6, 8))
     assert found.width > rarely.width
     assert found.weight_decay > rarely.weight_decay == 0.0
     told = TrainingConfig(weight_decay=0.25)

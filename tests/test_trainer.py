@@ -171,11 +171,11 @@ def test_an_optimiser_is_that_of_torch(name):
     (one,) = optimizers.build(config, ours, 4)
     groups = [{"params": [matrix], "weight_decay": 0.1}, {"params": [vector], "weight_decay": 0.0}]
     other = TORCHS[name](groups, lr=0.01)
-    for _ in range(5):
+    for number in range(5):
         for mine, theirs in zip(ours.values(), (matrix, vector), strict=True):
             mine.grad = torch.randn(mine.shape, generator=draw)
             theirs.grad = mine.grad.clone()
-        one.step()
+        one.step(number)
         other.step()
     assert torch.allclose(ours["w0"], matrix, rtol=0, atol=1e-6)
     assert torch.allclose(ours["w1"], vector, rtol=0, atol=1e-6)
@@ -284,6 +284,18 @@ def test_every_precision_learns(precision, cell):
     assert np.mean(losses[-5:]) < 0.7 * losses[0]
     assert all(w.dtype == torch.float32 for w in one.weights.values())
     assert all(part.dtype == torch.float32 for layer in one.state for part in layer)
+
+
+def test_muon_moves_a_matrix_now_and_then_by_as_much_as_every_update_would():
+    """With one gradient all the time, so that the momentum only grows."""
+    every = optimizers.Muon.EVERY
+    weight = torch.zeros(4, 4, requires_grad=True)
+    one = optimizers.Muon([optimizers.Group([weight], 0.0, 0.01)], 4)
+    weight.grad = torch.randn(4, 4, generator=torch.Generator().manual_seed(1))
+    step = every * 0.01 * 0.2 * 4**0.5 * optimizers.orthogonal(weight.grad[None])[0]
+    for number in range(2 * every + 1):
+        one.step(number)
+        torch.testing.assert_close(weight.detach(), -(number // every + 1) * step)
 
 
 def test_muons_update_is_about_orthogonal():

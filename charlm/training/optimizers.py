@@ -36,8 +36,9 @@ MOST = 3.0
 # The norm of Muon's update grows as the root of the width: an rnn of 784 exploded at twice the rate
 # at which it learned well.
 MUON_WIDTH = 256
-# What Muon's three times three products cost, beside the six of a token with the same weights.
-MUON_TOKENS_PER_WIDTH = 2.4
+# What Muon's three times three products of every fourth update cost, beside the six of a token with
+# the same weights.
+MUON_TOKENS_PER_WIDTH = 0.6
 
 
 def rate(optimizer: str, updates: float | None = None) -> float:
@@ -88,8 +89,8 @@ class Optimizer(ABC):
         self.memory: dict[Tensor, dict[str, Tensor]] = {}
 
     @torch.no_grad()
-    def step(self) -> None:
-        """Updates every weight that has a gradient."""
+    def step(self, number: int) -> None:
+        """Updates every weight that has a gradient, after `number` earlier updates."""
         for group in self.groups:
             weights = [weight for weight in group.weights if weight.grad is not None]
             for weight in weights:
@@ -101,10 +102,13 @@ class Optimizer(ABC):
             if weights:
                 entries = [self.memory[weight] for weight in weights]
                 memory = {name: [entry[name] for entry in entries] for name in self.remembered}
-                self._update(group, weights, [weight.grad for weight in weights], memory)
+                gradients = [weight.grad for weight in weights]
+                self._update(group, weights, gradients, memory, number)
 
     @abstractmethod
-    def _update(self, group: Group, weights: Tensors, gradients: Tensors, memory: Memory) -> None:
+    def _update(
+        self, group: Group, weights: Tensors, gradients: Tensors, memory: Memory, number: int
+    ) -> None:
         """Changes weights of a group, and what is remembered of each, in place."""
 
     def zero_grad(self) -> None:
@@ -147,7 +151,9 @@ class AdamW(Optimizer):
     remembered = ("step", "exp_avg", "exp_avg_sq")
     rule = staticmethod(adamw_rule)
 
-    def _update(self, group: Group, weights: Tensors, gradients: Tensors, memory: Memory) -> None:
+    def _update(
+        self, group: Group, weights: Tensors, gradients: Tensors, memory: Memory, number: int
+    ) -> None:
         self.rule(
             weights,
             gradients,
@@ -175,7 +181,9 @@ class Adam(AdamW):
 class SGD(Optimizer):
     """Stochastic gradient descent, plain, as recurrent word models have long used it."""
 
-    def _update(self, group: Group, weights: Tensors, gradients: Tensors, memory: Memory) -> None:
+    def _update(
+        self, group: Group, weights: Tensors, gradients: Tensors, memory: Memory, number: int
+    ) -> None:
         sgd_rule(
             weights,
             gradients,
@@ -194,7 +202,9 @@ class RMSprop(Optimizer):
 
     remembered = ("step", "square_avg")
 
-    def _update(self, group: Group, weights: Tensors, gradients: Tensors, memory: Memory) -> None:
+    def _update(
+        self, group: Group, weights: Tensors, gradients: Tensors, memory: Memory, number: int
+    ) -> None:
         rmsprop_rule(
             weights,
             gradients,
@@ -216,28 +226,35 @@ class Muon(Optimizer):
 
     Its products are made in the run's precision; torch's own Muon makes them in bfloat16 always,
     which most CPUs only emulate. The update is scaled to the size of AdamW's, so the two share a
-    learning rate.
+    learning rate. As the momentum changes little from one update to the next, only one of EVERY
+    changes the weights, by as much as all of them would.
 
     Source: Jordan et al. 2024, "Muon"; scale: Liu et al. 2025 (arXiv:2502.16982), eq. 4.
     """
 
     remembered = ("momentum",)
     MOMENTUM = 0.95
+    EVERY = 4
 
     def __init__(self, groups: list[Group], width: int) -> None:
         super().__init__(groups)
         self.width = width
 
-    def _update(self, group: Group, weights: Tensors, gradients: Tensors, memory: Memory) -> None:
+    def _update(
+        self, group: Group, weights: Tensors, gradients: Tensors, memory: Memory, number: int
+    ) -> None:
         for weight, gradient, momentum in zip(weights, gradients, memory["momentum"], strict=True):
             momentum.lerp_(gradient, 1 - self.MOMENTUM)
+            if number % self.EVERY:
+                continue
             ahead = gradient.lerp(momentum, self.MOMENTUM)  # Nesterov
             # Gates of as many rows as the network is wide are stacked in one tall matrix.
             gates, rest = divmod(weight.shape[0], self.width)
             blocks = ahead.view(gates if gates and not rest else 1, -1, weight.shape[1])
             update = orthogonal(blocks) * (0.2 * max(blocks.shape[1:]) ** 0.5)
-            weight.mul_(1 - group.lr * group.weight_decay)
-            weight.add_(update.view_as(weight), alpha=-group.lr)
+            lr = self.EVERY * group.lr
+            weight.mul_(1 - lr * group.weight_decay)
+            weight.add_(update.view_as(weight), alpha=-lr)
 
 
 # Of a, b and c of a x + b x³ + c x⁵: on the interval that the one before leaves of [0.015, 1], the

@@ -104,7 +104,7 @@ class Trainer:
             for group in optimizer.groups:
                 group.lr = group.peak_lr * share * scale * self.lr_share
             with self._autocast:  # for the products in an update
-                optimizer.step()
+                optimizer.step(self.steps)
             optimizer.zero_grad()
         self.steps += 1
         self.average.updated(self.steps)
