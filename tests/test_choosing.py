@@ -209,14 +209,3 @@ def test_the_rest_is_chosen_around_what_is_told(charlm, corpus, tmp_path, option
     assert done.returncode == 0, done.stderr
     assert "it makes about" in done.stderr.decode()
     assert log_of(run)[part][option] == value
-
-
-@pytest.mark.parametrize("told", [("--steps", 20), ("--epochs", 0.5)])
-def test_few_updates_that_are_told_learn_at_a_higher_rate(charlm, corpus, tmp_path, told):
-    run = tmp_path / "run"
-    options = ["--width", 16, "--seed", 1, "--device", "cpu"]
-    done = charlm("train", corpus, "-o", run, *told, *options)
-    assert done.returncode == 0, done.stderr
-    rate = optimizers.rate("adamw", 20)
-    assert log_of(run)["training"]["lr"] == pytest.approx(rate)
-    assert rate > optimizers.rate("adamw")

@@ -13,6 +13,7 @@ from charlm.config import AVERAGES, OPTIMIZERS, PRECISIONS, NetworkConfig, Train
 from charlm.network import build
 from charlm.training import both_sides, optimizers
 from charlm.training.initialise import initial_weights
+from charlm.training.orthogonal import orthogonal
 from charlm.training.regularising import Rows
 from charlm.training.streams import ContiguousStreams, RecordStreams
 from charlm.training.trainer import Trainer
@@ -292,7 +293,7 @@ def test_muon_moves_a_matrix_now_and_then_by_as_much_as_every_update_would():
     weight = torch.zeros(4, 4, requires_grad=True)
     one = optimizers.Muon([optimizers.Group([weight], 0.0, 0.01)], 4)
     weight.grad = torch.randn(4, 4, generator=torch.Generator().manual_seed(1))
-    step = every * 0.01 * 0.2 * 4**0.5 * optimizers.orthogonal(weight.grad[None])[0]
+    step = every * 0.01 * 0.2 * 4**0.5 * orthogonal(weight.grad[None])[0]
     for number in range(2 * every + 1):
         one.step(number)
         torch.testing.assert_close(weight.detach(), -(number // every + 1) * step)
@@ -303,7 +304,7 @@ def test_muons_update_is_about_orthogonal():
     for shape in ((2, 16, 16), (1, 8, 20), (3, 20, 8)):
         given = torch.randn(shape, generator=generator)
         U, before, Vh = torch.linalg.svd(given, full_matrices=False)
-        after = torch.diagonal(U.mT @ optimizers.orthogonal(given) @ Vh.mT, dim1=1, dim2=2)
+        after = torch.diagonal(U.mT @ orthogonal(given) @ Vh.mT, dim1=1, dim2=2)
         far = before >= 0.015 * given.norm(dim=(1, 2))[:, None]
         assert far.sum() > 0.8 * far.numel()
         assert after[far].min() > 0.84

@@ -42,7 +42,7 @@ class TrainingConfig(Knobs):
     )
     lr: float | None = knob(
         None,
-        "Peak learning rate (adamw, adam, muon: 0.008, more for few updates; rmsprop: 0.002;"
+        "Peak learning rate (adamw, adam, muon: 0.008, more for a short budget; rmsprop: 0.002;"
         " sgd: 2; but for muon half of it for GRU, minGRU, minLSTM and xLSTM; muon: less where the"
         " width is above 256, by its root).",
         above=0,

@@ -232,8 +232,7 @@ def decided(
     if config.batch is None:
         config = replace(config, batch=optimizers.batch_of(config.optimizer))
     if config.lr is None:
-        updates = _told_updates(config, tokens) if choice is None else choice.updates
-        share = LR_SHARE if tuned else 1.0
+        share, updates = LR_SHARE if tuned else 1.0, choice and choice.updates
         config = replace(config, lr=share * default_lr(network, config.optimizer, updates))
     if config.dropout is None:
         config = replace(config, dropout=default_dropout(tokens))
@@ -242,13 +241,6 @@ def decided(
     if choice is not None:
         listener.say(choice.why(config.lr, tokens))
     return network, config
-
-
-def _told_updates(config: TrainingConfig, tokens: int) -> float | None:
-    """About how many updates the steps or epochs come to; None where only a budget ends the run."""
-    if config.epochs is not None:
-        return config.epochs * tokens / (config.batch * config.context)
-    return config.steps
 
 
 def with_seed(config: TrainingConfig, listener: Listener) -> TrainingConfig:
