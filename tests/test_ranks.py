@@ -108,7 +108,7 @@ def test_a_rank_that_sees_an_old_file_waits_for_the_new_one(tmp_path, monkeypatc
 def test_a_lack_of_memory_that_others_do_not_have_ends_a_rank():
     """Alone it makes the update in parts; among others, which may have made theirs, it cannot."""
 
-    def lacking():
+    def lacking(number):
         raise MemoryError
 
     for count, error in ((1, MemoryError), (2, TrainingError)):
