@@ -37,9 +37,8 @@ MOST = 3.0
 # The norm of Muon's update grows as the root of the width: an rnn of 784 exploded at twice the rate
 # at which it learned well.
 MUON_WIDTH = 256
-# What Muon's three times three products of every fourth update cost, beside the six of a token with
-# the same weights.
-MUON_TOKENS_PER_WIDTH = 0.6
+# What Muon's three times three products cost, beside the six of a token with the same weights.
+MUON_TOKENS_PER_WIDTH = 2.4
 
 
 def rate(optimizer: str, updates: float | None = None) -> float:
@@ -59,7 +58,7 @@ def training_share(optimizer: str, width: int, update_tokens: int) -> float:
     """How much of the text is read in the time in which a plain optimiser would read all of it."""
     if optimizer != "muon":
         return 1.0
-    return 1.0 / (1.0 + MUON_TOKENS_PER_WIDTH * width / update_tokens)
+    return 1.0 / (1.0 + MUON_TOKENS_PER_WIDTH * width / (Muon.EVERY * update_tokens))
 
 
 def batch_of(optimizer: str) -> int:
