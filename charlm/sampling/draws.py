@@ -10,17 +10,19 @@ def choose(logits: np.ndarray, uniforms: np.ndarray, greedy: bool = False) -> np
 
     It is drawn with a number from [0, 1) for each row; or, greedily, it is the likeliest.
     """
+    if len(logits) == 1:
+        return np.array([choose_one(logits[0], float(uniforms[0]), greedy)])
     if greedy:
         return logits.argmax(axis=-1)
-    if len(logits) == 1:
-        return np.array([_choose_one(logits[0], float(uniforms[0]))])
     cumulative = np.exp(logits - logits.max(axis=-1, keepdims=True), dtype=np.float64)
     cumulative = cumulative.cumsum(axis=-1)
     return (cumulative <= _targets(cumulative, uniforms)).sum(axis=-1)
 
 
-def _choose_one(logits: np.ndarray, u: float) -> int:
+def choose_one(logits: np.ndarray, u: float, greedy: bool = False) -> int:
     """The same for one row (V,), of which it is the number of operations that counts."""
+    if greedy:
+        return int(logits.argmax())
     cumulative = np.add.accumulate(np.exp(logits - logits[logits.argmax()], dtype=np.float64))
     total = cumulative.item(-1)
     target = min(u * total, math.nextafter(total, 0.0))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from charlm.sampling.draws import choose, margins_of, nats_of
+from charlm.sampling.draws import choose, choose_one, margins_of, nats_of
 from charlm.sampling.engine import Engine, State, take_rows
 from charlm.sampling.processors import History, Processor
 from charlm.sampling.steady import ROUNDING, Steady, is_near
@@ -188,6 +188,8 @@ class Batch:
     def next_ids(self) -> tuple[list[int], list[int]]:
         """What each row reads next, and which rows have drawn it; -1 for a row that ends here."""
         self.put_off = []
+        if len(self.rows) == 1 and self._is_plain():
+            return [self._draw_one()], [0]
         # Lists, as of one row or a few they are faster than arrays.
         drawn = [i for i, alive in enumerate(self._alive) if not alive.todo]
         ids = [alive.todo.popleft() if alive.todo else -1 for alive in self._alive]
@@ -226,6 +228,20 @@ class Batch:
         for i, id, nats in zip(drawn, ids, costs.tolist(), strict=True):
             if id >= 0:
                 self.rows[i].nats += nats
+
+    def _is_plain(self) -> bool:
+        """Whether the first row is drawn by `_draw_one`."""
+        one = self._alive[0]
+        plain = not one.todo and one.drawing.ends is None and not one.drawing.costs
+        return plain and self._steady.is_exact(0)
+
+    def _draw_one(self) -> int:
+        """The next id of a row that is alone, of which the number of operations is what counts."""
+        one, history = self._alive[0], self.rows[0].history
+        bent = one.drawing.bend(self.logits, [history])
+        id = choose_one(bent[0], one.random.random(), one.drawing.greedy)
+        history.ids.append(id)
+        return id
 
     def _draw(self, drawn: list[int]) -> list[int]:
         """The next id of each of the rows `drawn`, all of one kind; -1 for a row that ends here."""

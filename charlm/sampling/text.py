@@ -73,7 +73,7 @@ class Sample:
         self._room = manner.length
         self._stops = manner.stops
         self._lines = manner.lines
-        self._simple = manner.length is None and manner.lines is None and not manner.stops
+        self._simple = manner.lines is None and not manner.stops
         self._emit = emit
         self._held = ""
 
@@ -96,13 +96,15 @@ class Sample:
 
     def _take(self, text: str) -> None:
         self.chars += len(text)
-        if self._simple:  # nothing else ends it, so all of it is certain
-            if text:
-                self._emit(text)
-            return
         if self._room is not None:
             text = text[: self._room]
             self._room -= len(text)
+        if self._simple:  # nothing is held back
+            if text:
+                self._emit(text)
+            if self._room == 0:
+                self.end("length")
+            return
         text, full = self._held + self._within_lines(text), self._lines == 0
         found = [at for at in (text.find(stop) for stop in self._stops) if at >= 0]
         if found:
