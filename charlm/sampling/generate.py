@@ -188,8 +188,8 @@ class Batch:
     def next_ids(self) -> tuple[list[int], list[int]]:
         """What each row reads next, and which rows have drawn it; -1 for a row that ends here."""
         self.put_off = []
-        if len(self.rows) == 1 and self._is_plain():
-            return [self._draw_one()], [0]
+        if self._is_alone():
+            return [self._draw_alone()], [0]
         # Lists, as of one row or a few they are faster than arrays.
         drawn = [i for i, alive in enumerate(self._alive) if not alive.todo]
         ids = [alive.todo.popleft() if alive.todo else -1 for alive in self._alive]
@@ -229,18 +229,21 @@ class Batch:
             if id >= 0:
                 self.rows[i].nats += nats
 
-    def _is_plain(self) -> bool:
-        """Whether the first row is drawn by `_draw_one`."""
-        one = self._alive[0]
-        plain = not one.todo and one.drawing.ends is None and not one.drawing.costs
-        return plain and self._steady.is_exact(0)
+    def _is_alone(self) -> bool:
+        """Whether there is one row, as it would be alone, whose next id is drawn in any case."""
+        if len(self.rows) != 1 or not self._steady.is_exact(0):
+            return False
+        [one] = self._alive
+        return not one.todo and one.drawing.ends is None
 
-    def _draw_one(self) -> int:
-        """The next id of a row that is alone, of which the number of operations is what counts."""
-        one, history = self._alive[0], self.rows[0].history
-        bent = one.drawing.bend(self.logits, [history])
+    def _draw_alone(self) -> int:
+        """The next id of that row; of a single one the number of operations is what counts."""
+        [one], [row] = self._alive, self.rows
+        bent = one.drawing.bend(self.logits, [row.history])
         id = choose_one(bent[0], one.random.random(), one.drawing.greedy)
-        history.ids.append(id)
+        row.history.ids.append(id)
+        if one.drawing.costs:
+            self._count([0], [id])
         return id
 
     def _draw(self, drawn: list[int]) -> list[int]:

@@ -73,7 +73,6 @@ class Sample:
         self._room = manner.length
         self._stops = manner.stops
         self._lines = manner.lines
-        self._simple = manner.lines is None and not manner.stops
         self._emit = emit
         self._held = ""
 
@@ -99,26 +98,26 @@ class Sample:
         if self._room is not None:
             text = text[: self._room]
             self._room -= len(text)
-        if self._simple:  # nothing is held back
-            if text:
-                self._emit(text)
-            if self._room == 0:
-                self.end("length")
-            return
-        text, full = self._held + self._within_lines(text), self._lines == 0
+        if self._stops or self._lines is not None:
+            text = self._certain(text)
+        if text:
+            self._emit(text)
+        if self._lines == 0:
+            self.end("lines")
+        elif self._room == 0:
+            self.end("length")
+
+    def _certain(self, text: str) -> str:
+        """What is surely the sample's of the text held back and this; a stop string ends it."""
+        text = self._held + self._within_lines(text)
         found = [at for at in (text.find(stop) for stop in self._stops) if at >= 0]
         if found:
             self._held = text[: min(found)]
             self.end("stop")
-            return
+            return ""
         certain = len(text) - max((_overlap(text, stop) for stop in self._stops), default=0)
         self._held = text[certain:]
-        if certain:
-            self._emit(text[:certain])
-        if full:
-            self.end("lines")
-        elif self._room == 0:
-            self.end("length")
+        return text[:certain]
 
     def _within_lines(self, text: str) -> str:
         """The text up to the end of the last line that there is room for, and what room is left."""
