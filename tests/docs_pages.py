@@ -53,7 +53,12 @@ def blocks(page: Path) -> list[str]:
 
 
 def run(code: str, folder: Path, path: str | None = None) -> subprocess.CompletedProcess:
-    """What bash does with a block in `folder`; stdout has all that a terminal would show."""
+    """What bash does with a block in `folder`; stdout has all that a terminal would show.
+
+    With `pipefail`, so that a charlm that fails within a pipe is seen. So what feeds a `head` must
+    be charlm, which takes a closed pipe for its end, or say all in one write: whatever else is
+    ended by SIGPIPE whenever head is the quicker.
+    """
     return subprocess.run(
         ["bash", "-euo", "pipefail", "-c", code],
         cwd=folder,
