@@ -5,7 +5,6 @@ Ids and logits are numpy arrays in both. A state is the network's: per part a tu
 """
 
 import itertools
-import os
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import Any, Protocol
@@ -17,6 +16,7 @@ from charlm.errors import ConfigError
 from charlm.network import Network
 from charlm.network.stack import Weights
 from charlm.sampling.replay import NotRecordableError, Recording
+from charlm.sampling.threads import Threads, allowed
 
 State = tuple[tuple[Any, ...], ...]
 
@@ -49,7 +49,8 @@ class NumpyEngine:
     The step of one row is recorded when it is first made, and replayed from then on; that of many
     rows when there were as many for some steps. Unless the weights are `fixed` it steps with what
     they are at the time. Where it is `exact`, one thread
-    does it all, since two may add up a product in another order. `threads` is how many may do it.
+    does it all, since two may add up a product in another order. `threads` is how many may do it,
+    which they do while no other process has their cores.
     """
 
     def __init__(
@@ -63,14 +64,17 @@ class NumpyEngine:
         self.network = network
         self.start = network.start
         self.vocabulary = network.vocabulary
+        largest = max(weights.values(), key=lambda weight: weight.nbytes)
+        self.threads = allowed()
+        if exact or largest.nbytes < THREADED_BYTES:
+            self.threads = 1
         # For the whole process; unless exact only numpy's BLAS, as torch has one of its own.
         pools = threadpoolctl.ThreadpoolController()
-        small = max(weight.nbytes for weight in weights.values()) < THREADED_BYTES
-        self.threads = 1 if exact or small else os.cpu_count() or 1
         if exact:
             pools.limit(limits=1, user_api="blas")
-        else:
-            pools.select(internal_api="openblas").limit(limits=self.threads)
+        elif self.threads == 1:
+            pools.select(internal_api="openblas").limit(limits=1)
+        self._threads = Threads(largest, self.threads) if self.threads > 1 else None
         self._flat = weights
         self._fixed = fixed
         self._w = network.arrange(weights)
@@ -87,6 +91,8 @@ class NumpyEngine:
     def step(self, ids: np.ndarray, state: State) -> tuple[np.ndarray, State]:
         """The logits (B, V) of what follows ids (B,), and the next state."""
         rows = len(ids)
+        if self._threads is not None:
+            self._threads.look()
         if rows > 1:
             self._alike = self._alike + 1 if rows == self._rows else 0
             self._rows = rows
