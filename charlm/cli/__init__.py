@@ -15,6 +15,7 @@ from contextlib import contextmanager
 import click
 
 from charlm import __version__
+from charlm.cli.interrupting import INTERRUPTED, imports_can_be_interrupted
 from charlm.cli.shading import harmless
 from charlm.errors import CharlmError
 
@@ -91,7 +92,8 @@ def cli() -> None:
 def main(argv: list[str] | None = None) -> int:
     """Runs the command line and returns its exit status."""
     try:
-        status = _status(argv)
+        with imports_can_be_interrupted():
+            status = _status(argv)
     except Exception:
         _leave(1)
         raise
@@ -113,7 +115,7 @@ def _status(argv: list[str] | None) -> int:
         error.show()
         return error.exit_code
     except click.Abort:
-        return 130
+        return INTERRUPTED
     except CharlmError as error:
         # A message may quote a file that somebody made to upset a terminal.
         click.echo(f"charlm: {harmless(str(error))}", err=True)
