@@ -164,7 +164,7 @@ def read_tensors(
     try:
         with path.open("rb") as file:
             if int.from_bytes(file.read(8), "little") > LONGEST:
-                raise ValueError("its header is longer than any that charlm reads")
+                raise ValueError("it does not begin as one does")
         with safetensors.safe_open(path, framework=framework) as file:
             metadata = file.metadata() or {}
             if key not in metadata:

@@ -36,6 +36,11 @@ def test_wrong_usage_is_status_2(charlm, args):
     assert b"Usage" in done.stderr
 
 
+def test_a_misspelled_command_is_told_what_is_near(charlm):
+    assert b"Did you mean train?" in charlm("trian").stderr
+    assert b"mean" not in charlm("nonsense").stderr
+
+
 @pytest.mark.parametrize("args", ["--help", "train --help", "corpus list", "corpus cat markov"])
 def test_a_closed_pipe_ends_quietly(args):
     """The reader is gone before anything is written."""

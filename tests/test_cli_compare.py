@@ -1,5 +1,6 @@
 """`charlm compare` through real processes: the same bytes, whatever the models' tokens are."""
 
+import gzip
 import json
 import math
 
@@ -111,6 +112,12 @@ def test_the_table_has_a_header_and_a_row_per_model(charlm, model, raw, tmp_path
     assert [row[0] for row in rows] == [str(model), str(raw)]
     assert float(rows[0][1]) == pytest.approx(found[0]["bits_per_byte"], abs=1e-4)
     assert done.stderr == b""
+
+
+def test_a_gzip_file_is_read_as_what_is_inside(charlm, model, raw, tmp_path):
+    (tmp_path / "t.gz").write_bytes(gzip.compress(TEXT.encode()))
+    plain = compare(charlm, model, raw, "-", stdin=TEXT)
+    assert compare(charlm, model, raw, tmp_path / "t.gz") == plain
 
 
 def test_unknown_characters_are_named_and_told(charlm, model, raw):

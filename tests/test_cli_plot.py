@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -106,6 +107,13 @@ def test_a_real_run_and_its_seeds_can_be_drawn(charlm, model, run, tmp_path):
     text = plotted(charlm, "several", cwd=tmp_path)
     assert "several/seed-1 val" in text
     assert "several/seed-2 val" in text
+
+
+def test_without_colour_every_curve_has_a_mark_of_its_own(charlm, run, tmp_path):
+    run("one", *LOG), run("two", *LOG)
+    text = plotted(charlm, "one", "two", cwd=tmp_path)
+    marks = re.findall(r"(\S\S) (?:one|two) (?:train|val)", text)
+    assert len(set(marks)) == len(marks) == 4
 
 
 def test_what_a_killed_run_left_unfinished_is_passed_over(charlm, run):

@@ -1,5 +1,6 @@
 """`charlm score` through real processes."""
 
+import gzip
 import json
 import math
 import re
@@ -96,6 +97,16 @@ def test_files_and_stdin_give_the_same_and_json_names_the_file(charlm, model, fo
     for one, other in zip(both, found, strict=True):
         assert one["bits"] == pytest.approx(other["bits"], abs=1e-4)
         assert one["text"] == other["text"]
+
+
+def test_a_gzip_file_is_read_as_what_is_inside(charlm, model, found, tmp_path):
+    (tmp_path / "a.gz").write_bytes(gzip.compress("".join(f"{line}\n" for line in LINES).encode()))
+    inside = objects(score(charlm, model, tmp_path / "a.gz", "--json"))
+    assert [one["text"] for one in inside] == LINES
+    (tmp_path / "a.gz").write_bytes((tmp_path / "a.gz").read_bytes()[:-9])
+    done = charlm("score", model, tmp_path / "a.gz")
+    assert done.returncode == 1
+    assert b"a.gz is a damaged or cut-off gzip file" in done.stderr
 
 
 def test_a_record_is_one_line_whatever_is_in_it(charlm, model):
@@ -206,7 +217,7 @@ def test_an_unknown_symbol_is_an_error_when_asked(charlm, model):
     done = charlm("score", model, "--unknown", "error", stdin="the king\nthe ☃\nmy lord\n")
     assert done.returncode == 1
     assert [row[-1] for row in rows(done.stdout.decode())] == ["the king"]
-    for word in ("stdin, record 2", "U+2603", "--unknown skip"):
+    for word in ("stdin, record 2: ", "U+2603) at column 5.", "--unknown skip"):
         assert word in done.stderr.decode()
 
 

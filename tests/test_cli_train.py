@@ -213,8 +213,20 @@ def test_a_finished_run_can_go_further(charlm, corpus, tmp_path):
     again = charlm("train", "--resume", run)
     assert again.returncode == 1
     assert b"has reached its end" in again.stderr
-    assert charlm("train", "--resume", run, "--steps", 30).returncode == 0
+    further = charlm("train", "--resume", run, "--steps", 30)
+    assert further.returncode == 0
+    assert b"any more" not in further.stderr
     assert log(run)[-1]["steps"] == 30
+
+
+def test_a_length_that_another_takes_the_place_of_is_told(charlm, corpus, tmp_path):
+    run = tmp_path / "run"
+    charlm("train", corpus, "-o", run, "--steps", 20, "--budget", "1h", *SMALL)
+    further = charlm("train", "--resume", run, "--epochs", 0.5)
+    assert further.returncode == 0
+    for gone in (b"--steps 20 of the run", b"--budget 3600 of the run"):
+        assert gone in further.stderr
+    assert log(run)[-1]["steps"] > 20
 
 
 def test_a_corpus_that_changed_is_refused(charlm, tmp_path):
@@ -266,10 +278,19 @@ def test_patience_stops_a_run_that_no_longer_gets_better(charlm, tmp_path):
     assert b"--patience" in again.stderr
 
 
-def test_a_run_that_learned_nothing_is_told(charlm, corpus, tmp_path):
-    done = charlm("train", corpus, "-o", tmp_path / "r", "--steps", 20, "--lr", "1e6", *SMALL)
+@pytest.mark.parametrize(
+    ("characters", "steps", "remedy"),
+    [(9000, 60, "lower --lr"), (9000, 20, "so few updates"), (600, 60, "too little text")],
+)
+def test_a_run_that_learned_nothing_is_told_what_helps(charlm, tmp_path, characters, steps, remedy):
+    text = ("abcd efgh\n" * 900)[:characters]
+    (tmp_path / "t").write_text(text + text[: characters // 10][::-1])  # it ends otherwise
+    small = [*SMALL, "--steps", steps, "--lr", "1e6"]
+    done = charlm("train", tmp_path / "t", "-o", tmp_path / "r", *small)
     assert done.returncode == 0
-    assert b"worse than guessing" in done.stderr
+    told = done.stderr.decode()
+    assert "worse than guessing" in told
+    assert remedy in told
 
 
 def test_peek_shows_a_sample_on_stderr(charlm, corpus, tmp_path):

@@ -6,6 +6,7 @@ reader such as `head` has closed the pipe), 1 an error the user can put right, 2
 runs.
 """
 
+import difflib
 import importlib
 import os
 import sys
@@ -53,6 +54,17 @@ class Commands(click.Group):
         if name not in COMMANDS:
             return None
         return importlib.import_module(f"charlm.cli.{name}").command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that `args` begin with; one that is misspelled is told what is near it."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            error.message += f" Did you mean {near[0]}?" if near else ""
+            raise
 
     def make_context(self, *args: object, **kwargs: object) -> click.Context:
         """Reads the command line, which is where help is shown."""

@@ -56,4 +56,4 @@ def command(model: Path, target: str, output: Path, force: bool) -> None:
         onnx_graph.save(loaded, output.absolute())
     else:
         torch_module.save(loaded, output, force=force)
-    click.echo(f"{loaded.network.config.cell}, --to {target} -> {output}", err=True)
+    click.echo(f"{loaded.network.config.cell} for {target} -> {output}", err=True)

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from charlm.training.run import Run
     from charlm.training.standing import Listener, Outcome
 
+# A run of fewer updates has hardly begun; tokens of a text from which nothing general is learned.
+FEW_UPDATES, LITTLE_TEXT = 50, 1_000
+
 
 class Progress:
     """Shows a run on stderr; the bar disappears when stderr is not a terminal."""
@@ -106,7 +109,9 @@ class Progress:
         self.say(f"{outcome.steps:,} updates in {elapsed_s:.0f} s, {found} -> {run.out}")
         guessing = math.log(run.network.vocabulary) * self._tokens_per_char
         if best is not None and best > guessing:
-            self.say(f"worse than guessing ({self.figures(guessing)}): try a lower --lr")
+            self.say(
+                f"worse than guessing ({self.figures(guessing)}): {_remedy(run, outcome.steps)}"
+            )
 
     def _update(self, progress: float, tokens: int) -> None:
         if self._bar.disable:
@@ -130,6 +135,15 @@ class Progress:
             f"step {entry['steps']:,}: validation {self.figures(entry['val_nats_per_char'])}"
             + ("" if entry["best"] else " (not the best)")
         )
+
+
+def _remedy(run: "Run", updates: int) -> str:
+    """What helps a run that has learned nothing."""
+    if updates < FEW_UPDATES:
+        return "so few updates teach little; give it longer with --budget or --steps"
+    if run.corpus.size("train").tokens < LITTLE_TEXT:
+        return "there is too little text to learn from"
+    return "try a lower --lr"
 
 
 def config_words(config: Any) -> str:

@@ -155,8 +155,9 @@ def _check(values: dict[str, Any], config: SamplingConfig) -> None:
             raise click.UsageError(f"Give {names[0]} or {names[1]}, not both.")
     if any(not text for text in (*values["stops"], *values["ban"], *values["allow"])):
         raise click.UsageError("--stop, --ban and --allow need some text.")
-    if config.samples > 1 and given & {"per_line", "follow", "interactive", "trace", "only"}:
-        raise click.UsageError("-n is for samples of one prompt, all of which are written.")
+    single = [one for one in ("per_line", "follow", "interactive", "trace", "only") if one in given]
+    if config.samples > 1 and single:
+        raise click.UsageError(f"Give -n or --{single[0].replace('_', '-')}, not both.")
     if (values["novel"] is None) != (values["index"] is None):
         raise click.UsageError("--novel N and --index CORPUS belong together.")
     if values["rate"] is not None and not values["follow"]:

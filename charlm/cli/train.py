@@ -109,7 +109,8 @@ def command(
     for corpus in corpora:
         if not corpus.exists() and str(corpus) != "-":
             raise DataError(
-                f"{corpus} does not exist; `charlm prep TEXT -o {corpus}` makes a corpus."
+                f"{corpus} does not exist; give a text file, or a corpus, which"
+                f" `charlm prep TEXT -o {corpus}` makes."
             )
     if len(corpora) > 1:
         if resume is not None:

@@ -1,11 +1,12 @@
 """Curves as text, with plotext."""
 
+import itertools
 from collections.abc import Sequence
 
 from charlm.curves.reading import Curve
 from charlm.errors import ConfigError
 
-# Runs are told apart by these where there is no colour.
+# Curves are told apart by these where there is no colour.
 MARKERS = "*o+x#@%&"
 
 
@@ -26,9 +27,8 @@ def drawn(
     plotext.clear_figure()
     plotext.theme("pro" if colour else "clear")
     plotext.plotsize(columns, rows)
-    runs = list(dict.fromkeys(curve.run for curve in curves))
-    for curve in curves:
-        mark = "braille" if colour else MARKERS[runs.index(curve.run) % len(MARKERS)]
+    for curve, marker in zip(curves, itertools.cycle(MARKERS), strict=False):
+        mark = "braille" if colour else marker
         label = f"{curve.run} {curve.split}"
         plotext.plot(curve.x.tolist(), curve.y.tolist(), label=label, marker=mark)
     plotext.xlabel(across)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from charlm.errors import DataError
+from charlm.preparation.sources import unzipped
 
 CHUNK_BYTES = 1 << 18
 LONGEST_BYTES = 1 << 24  # of a record, which is in memory whole, with eight bytes for each symbol
@@ -46,14 +47,14 @@ def read(files: Sequence[Path], form: Form) -> Iterator[list[Record]]:
     """The records of the files, one after another, in the pieces in which they arrive.
 
     Without files, and for `-`, it reads stdin. Never waits for input with a whole record in hand.
-    The end of a file ends its last record. Raises DataError for what is not UTF-8, after the
-    records before it.
+    The end of a file ends its last record, and a gzip file is read as what is inside. Raises
+    DataError for what is not UTF-8, after the records before it.
     """
     for file in files or [Path("-")]:
         if str(file) == "-":
             yield from _read(sys.stdin.buffer, "stdin", form)
         else:
-            with file.open("rb") as stream:
+            with file.open("rb") as whole, unzipped(whole, str(file)) as stream:
                 yield from _read(stream, str(file), form)
 
 

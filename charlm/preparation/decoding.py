@@ -96,5 +96,5 @@ def _not_utf8(source: Source, data: bytes, at: int, lines: int) -> DataError:
     line = lines + data.count(b"\n", 0, at) + 1
     return DataError(
         f"{source.name} is not UTF-8 (byte 0x{data[at]:02X} at offset {offset}, line {line})."
-        " Re-save it as UTF-8, or use --level byte."
+        " Re-save it as UTF-8, or have it read as bytes: charlm prep --level byte."
     )

@@ -62,7 +62,8 @@ def _symbols(numbers: Numbering, counts: np.ndarray, vocabulary: Vocabulary) -> 
             shown = ", ".join(named[:NAMED_AT_MOST] + ["..."] * (len(named) > NAMED_AT_MOST))
             yield (
                 f"text: symbols seen fewer than {RARE} times: {len(rare):,} of"
-                f" {tokenizer.vocabulary:,}: {shown} (--min-count {RARE} leaves them out)"
+                f" {tokenizer.vocabulary:,}: {shown}"
+                f" (charlm prep --min-count {RARE} leaves them out)"
             )
     cut = (vocabulary.ids == tokenizer.unknown) & (counts > 0)
     if tokenizer.unknown is not None and cut.any():

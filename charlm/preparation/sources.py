@@ -41,30 +41,37 @@ class Source:
 
     def chunks(self) -> Iterator[bytes]:
         """The bytes, a chunk at a time. Raises DataError for a directory or a damaged gzip."""
-        try:
-            with self._open() as file:
-                while chunk := file.read(CHUNK):
-                    self.size_bytes += len(chunk)
-                    self._hash.update(chunk)
-                    yield chunk
-                    self._advance(len(chunk))
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise DataError(
-                f"{self.name} is a damaged or cut-off gzip file ({error}). Get it again."
-            ) from error
-
-    @contextmanager
-    def _open(self) -> Iterator[BinaryIO]:
         if self.path.is_dir():
             raise DataError(f"{self.name} is a directory; name the files in it.")
         stdin = self.name == "stdin"
-        with nullcontext(sys.stdin.buffer) if stdin else self.path.open("rb") as file:
-            if self.path.suffix == ".gz" or file.peek(2)[:2] == GZIP_MAGIC:
-                with gzip.GzipFile(fileobj=file) as inner:
-                    yield inner
-            else:
-                self.plain = not stdin and self.path.is_file()
-                yield file
+        with (
+            nullcontext(sys.stdin.buffer) if stdin else self.path.open("rb") as file,
+            unzipped(file, self.name) as inner,
+        ):
+            self.plain = inner is file and not stdin and self.path.is_file()
+            while chunk := inner.read(CHUNK):
+                self.size_bytes += len(chunk)
+                self._hash.update(chunk)
+                yield chunk
+                self._advance(len(chunk))
+
+
+@contextmanager
+def unzipped(file: BinaryIO, name: str) -> Iterator[BinaryIO]:
+    """`file`, or what is inside where that is gzip, by its `name` or its first bytes.
+
+    `file` must be one that can be peeked at. Raises DataError where the gzip is damaged.
+    """
+    if not name.endswith(".gz") and file.peek(2)[:2] != GZIP_MAGIC:
+        yield file
+        return
+    try:
+        with gzip.GzipFile(fileobj=file) as inner:
+            yield inner
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise DataError(
+            f"{name} is a damaged or cut-off gzip file ({error}). Get it again."
+        ) from error
 
 
 class Stretch(Source):

@@ -170,8 +170,11 @@ class Tokenizer:
         first: dict[str, int] = {}
         for position in positions.tolist():
             first.setdefault(text[position], position)
+        # Of a single line whoever reads it knows which it is, and in what.
+        several = "\n" in text.rstrip("\n")
         named = [
-            f"{code_point(symbol)} at line {text.count(chr(10), 0, position) + 1},"
+            f"{code_point(symbol)} at"
+            f"{f' line {text.count(chr(10), 0, position) + 1},' if several else ''}"
             f" column {position - text.rfind(chr(10), 0, position)}"
             for symbol, position in list(first.items())[:NAMED_AT_MOST]
         ]

@@ -25,7 +25,7 @@ from charlm.training.directory import clear, corpus_of
 from charlm.training.fine_tuning import LR_SHARE, Origin
 from charlm.training.initialise import initial_weights
 from charlm.training.keeping import LOG_NAME
-from charlm.training.plan import Plan
+from charlm.training.plan import Plan, with_changes
 from charlm.training.ranks import ALONE, Ranks
 from charlm.training.run import Run
 from charlm.training.standing import Listener, Standing
@@ -132,10 +132,7 @@ def resume(
             f"{corpus.path} is not the corpus that {out} was trained on, or has changed since."
             " Name the right one, or begin a new run."
         )
-    config = last.training
-    if {"budget", "steps", "epochs"} & changes.keys():
-        config = replace(config, budget=None, steps=None, epochs=None)
-    config = replace(config, **changes)
+    config = with_changes(last.training, changes, listener.say)
     try:
         standing = Standing.from_dict(last.run)
     except TypeError as error:

@@ -111,13 +111,14 @@ class Choice:
     def why(self, lr: float, tokens: int) -> str:
         """The choice and its reason, for a text of so many tokens; `lr` is the rate it led to."""
         epochs = self.tokens / tokens
+        times = f"{epochs:.2g}" if epochs < 10 else f"{epochs:,.0f}"
         shape = f"{self.members} networks of width" if self.members > 1 else "width"
         return (
             f"{shape} {self.width}, dropout {self.dropout:g}, weight decay {self.weight_decay:g},"
             f" {self.optimizer} at {lr:.2g}: in"
             f" {self.seconds:.0f} s it makes about {self.updates:,.0f} updates here and"
             f" {'each reads' if self.members > 1 else 'reads'}"
-            f" {self.tokens:,.0f} tokens, the text {epochs:.2g} times"
+            f" {self.tokens:,.0f} tokens, the text {times} times"
         )
 
     def fill(

@@ -35,7 +35,8 @@ def choose_device(config: TrainingConfig, listener: Listener, ranks: Ranks = ALO
     }
     if name == "auto":
         name = next(each for each, is_there in there.items() if is_there)
-        threads = f", {torch.get_num_threads()} threads" if name == "cpu" else ""
+        count = torch.get_num_threads()
+        threads = f", {count} thread{'' if count == 1 else 's'}" if name == "cpu" else ""
         processes = f", {ranks.count} processes" if ranks.count > 1 else ""
         listener.say(f"training on {name}{threads}{processes}")
     if not there[name]:

@@ -1,6 +1,11 @@
 """How long a run is: by updates, by the clock, or by both, of which the first to end ends it."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from charlm.config import TrainingConfig
+from charlm.presets import LENGTHS
 
 # What the end of a run costs besides its last validation: saving, and the process's own exit.
 EXIT_S = 0.7
@@ -34,3 +39,19 @@ class Plan:
     def during(self, steps: int, elapsed_s: float) -> float:
         """The progress in the middle of the next update, so that neither end has rate 0."""
         return self.progress(steps + 0.5, elapsed_s)
+
+
+def with_changes(
+    config: TrainingConfig, changes: dict[str, Any], say: Callable[[str], None]
+) -> TrainingConfig:
+    """`config` with `changes`, of which a length takes the place of the one that there was.
+
+    What does not end the run any more is said, unless it is changed itself.
+    """
+    if not changes.keys() & set(LENGTHS):
+        return replace(config, **changes)
+    gone = {name: getattr(config, name) for name in LENGTHS if name not in changes}
+    for name, value in gone.items():
+        if value is not None:
+            say(f"--{name} {value:g} of the run does not end it any more")
+    return replace(config, **dict.fromkeys(gone), **changes)
