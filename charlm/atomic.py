@@ -21,7 +21,11 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Yields a temporary path; what stands there when the block ends becomes `path`."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    except OSError as error:
+        error.filename = str(path)  # which was asked for
+        raise
     os.close(handle)
     temporary = Path(name)
     try:

@@ -145,6 +145,18 @@ def test_going_on_from_a_state_is_reading_the_prompt_again(sample, tmp_path):
     assert prompt + rest == whole
 
 
+def test_only_a_state_gives_way_to_a_state(charlm, model, tmp_path):
+    precious, nowhere = tmp_path / "precious", tmp_path / "no" / "where"
+    precious.write_text("precious")
+    done = charlm("sample", model, "--save-state", precious)
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert f"{precious} exists and is no state" in done.stderr.decode()
+    assert precious.read_text() == "precious"
+    done = charlm("sample", model, "--save-state", nowhere)
+    assert done.returncode == 1
+    assert done.stderr.decode().splitlines()[-1].startswith(f"charlm: {nowhere}: ")
+
+
 def test_a_state_of_another_model_is_refused(charlm, sample, names_model, tmp_path):
     state = tmp_path / "state"
     sample("--prompt", "the", "--save-state", state)

@@ -12,6 +12,12 @@ import pytest
 SMALL = ["--width", "16", "--batch", "4", "--context", "16", "--seed", "1", "--device", "cpu"]
 
 
+def tree(folder):
+    """The files in a folder, and what is in them."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
 def log(run):
     return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
 
@@ -227,6 +233,61 @@ def test_a_length_that_another_takes_the_place_of_is_told(charlm, corpus, tmp_pa
     for gone in (b"--steps 20 of the run", b"--budget 3600 of the run"):
         assert gone in further.stderr
     assert log(run)[-1]["steps"] > 20
+
+
+@pytest.fixture
+def texts(tmp_path):
+    """Two texts of the same kind."""
+    one, other = tmp_path / "one.txt", tmp_path / "other.txt"
+    one.write_text("abcd efgh\n" * 300)
+    other.write_text("abcd ehgf\n" * 300)
+    return one, other
+
+
+@pytest.mark.parametrize("seeds", [[], ["--seeds", 2]], ids=["one", "seeds"])
+def test_a_new_run_that_fails_leaves_the_old_one_its_corpus(charlm, texts, tmp_path, seeds):
+    run = tmp_path / "run"
+    steps = ["--steps", 5, *SMALL, *seeds]
+    assert charlm("train", texts[0], "-o", run, *steps).returncode == 0
+    before = tree(run)
+    wrong = ["--bidirectional", "--peek", 5]
+    done = charlm("train", texts[1], "-o", run, "--force", *steps, *wrong)
+    assert done.returncode == 1
+    assert b"leave --peek out" in done.stderr
+    assert tree(run) == before
+    one = run / "seed-1" if seeds else run
+    assert charlm("train", "--resume", one, "--steps", 8).returncode == 0
+
+
+def test_a_new_run_that_was_killed_leaves_the_old_one_its_corpus(charlm, texts, tmp_path):
+    """Between the corpus of the new run and its beginning."""
+    run = tmp_path / "run"
+    assert charlm("train", texts[0], "-o", run, "--steps", 5, *SMALL).returncode == 0
+    (run / "corpus").rename(run / ".corpus.kept.tmp")
+    assert charlm("prep", texts[1], "-o", run / "corpus").returncode == 0
+    assert charlm("train", "--resume", run, "--steps", 8).returncode == 0
+    assert not (run / ".corpus.kept.tmp").exists()
+
+
+def test_a_new_run_takes_the_place_of_the_old_one_and_its_corpus(charlm, texts, tmp_path):
+    run = tmp_path / "run"
+    for text in texts:
+        done = charlm("train", text, "-o", run, "--force", "--steps", 5, *SMALL)
+        assert done.returncode == 0, done.stderr.decode()
+    assert charlm("train", "--resume", run, "--steps", 8).returncode == 0
+    names = {path.name for path in run.iterdir()}
+    assert names == {"corpus", "log.jsonl", "last.safetensors", "model.safetensors"}
+
+
+def test_a_corpus_that_is_gone_is_not_taken_for_another(charlm, texts, tmp_path):
+    data, run = tmp_path / "data", tmp_path / "run"
+    charlm("prep", texts[1], "-o", data)
+    charlm("train", texts[0], "-o", run, "--steps", 5, *SMALL)
+    charlm("train", data, "-o", run, "--force", "--steps", 5, *SMALL)
+    data.rename(tmp_path / "moved")
+    done = charlm("train", "--resume", run, "--steps", 8)
+    assert done.returncode == 1
+    assert f"{data}, the corpus of {run}, is not there any more" in done.stderr.decode()
 
 
 def test_a_corpus_that_changed_is_refused(charlm, tmp_path):

@@ -66,7 +66,11 @@ APART = {
 )
 @click.option("--index", type=PATH, help="A corpus made with prep --index, for --novel.")
 @click.option("--state", type=PATH, help="Go on from a state that --save-state wrote.")
-@click.option("--save-state", type=PATH, help="Write the state after the prompt to this file.")
+@click.option(
+    "--save-state",
+    type=PATH,
+    help="Write the state after the prompt to this file; a state there gives way.",
+)
 @click.option("--follow", is_flag=True, help="Endless text, until the pipe closes.")
 @click.option(
     "--rate",
@@ -116,16 +120,17 @@ def command(model: Path, device: str, unknown: str, **values: Any) -> None:
         raise click.UsageError("--state and --save-state are for --device cpu.")
 
     from charlm import model_file
+    from charlm.sampling import states
     from charlm.sampling.engine import engine_of
     from charlm.sampling.prompts import Prompts
     from charlm.sampling.session import Session, check_reads_on
 
     loaded = model_file.load(model)
     check_reads_on(loaded, str(model))
+    if values["save_state"] is not None:
+        states.check_output(values["save_state"])
     place = None
     if values["state"] is not None:
-        from charlm.sampling import states
-
         place = states.load(values["state"], loaded)
     manner = _manner(loaded, config, values)
     engine = engine_of(loaded.network, loaded.weights, device)

@@ -157,7 +157,7 @@ def command(
             force = force or directory.begun_by(out, together.job)
             directory.check_directory(out, force=force)
             ctx.with_resource(directory.held(out))
-            with directory.begun(out, together.job):
+            with directory.begun(out, together.job), directory.corpus_kept(out):
                 prepared = directory.corpus_for(corpora, out, model, progress.say)
                 parts = (prepared, out, network, training)
                 origin = model and Origin(init, model)

@@ -109,10 +109,11 @@ def train(
 
     directory.check_directory(out, force=force)
     with directory.held(out):
-        prepared = directory.corpus_for([corpus], out, model, say)
-        origin = None if model is None else Origin(Path(init), model)
-        listener = Listener(report=progress, say=say)
-        run = begin.begin(prepared, out, network, training, listener, started, origin)
+        with directory.corpus_kept(out):
+            prepared = directory.corpus_for([corpus], out, model, say)
+            origin = None if model is None else Origin(Path(init), model)
+            listener = Listener(report=progress, say=say)
+            run = begin.begin(prepared, out, network, training, listener, started, origin)
         stopped = run.go().signal
     if stopped is not None:
         os.kill(os.getpid(), stopped)

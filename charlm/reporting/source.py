@@ -58,8 +58,8 @@ def _corpus_path(home: Path) -> Path:
     """Where the corpus of the run in `home` lies, by what the run says."""
     last = home / checkpoint.LAST_NAME
     about, _ = model_file.read_tensors(last, "charlm_run")
-    path = about.get("corpus_path")
-    found = directory.corpus_of(home, Path(path)) if isinstance(path, str) else None
+    path, hash = about.get("corpus_path"), str(about.get("corpus_hash"))
+    found = directory.corpus_of(home, Path(path), hash) if isinstance(path, str) else None
     if found is None:
         raise DataError(
             f"the corpus of {home} is not where it was, {json.dumps(path)}; say where it is:"

@@ -18,6 +18,15 @@ FORMAT = 1
 KEY = "charlm_state"
 
 
+def check_output(path: Path) -> None:
+    """Raises DataError where `path` is there already and no state; a state gives way to another."""
+    if path.exists():
+        try:
+            read_tensors(path, KEY)
+        except DataError:
+            raise DataError(f"{path} exists and is no state; choose another name.") from None
+
+
 def save(place: Place, model: Model, path: Path) -> None:
     """Writes `place` to a file, whole or not at all."""
     arrays = {"logits": place.logits} | {

@@ -119,7 +119,7 @@ def resume(
     if again := ranks.job is not None and last.run.get("job") == ranks.job:
         changes = {}
     if corpus_path is None:
-        corpus_path = corpus_of(out, last.corpus_path)
+        corpus_path = corpus_of(out, last.corpus_path, last.corpus_hash)
         if corpus_path is None:
             raise DataError(
                 f"{last.corpus_path}, the corpus of {out}, is not there any more."

@@ -5,6 +5,7 @@ process at a time trains in a directory.
 """
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -20,6 +21,7 @@ from charlm.training.fine_tuning import fitted
 from charlm.training.keeping import LOG_NAME
 
 OWN_CORPUS = "corpus"  # where a run keeps the corpus that was prepared for it alone
+KEPT_NAME = f".{OWN_CORPUS}.kept.tmp"  # that of an earlier run, until a new one is begun
 SEEDS_NAME = "seeds.json"
 JOB_NAME = f".{checkpoint.LAST_NAME}.job.tmp"  # until there is something saved; `held` removes it
 
@@ -50,14 +52,55 @@ def corpus_for(
     return prepare([path], own, config, tokenizer=model.tokenizer, grow=True, force=True, say=say)
 
 
-def corpus_of(out: Path, last: Path) -> Path | None:
+def corpus_of(out: Path, last: Path, hash: str) -> Path | None:
     """Where the corpus of the run in `out` lies, None where it is nowhere to be found.
 
-    `last` is where it lay when it was trained on.
+    `last` is where it lay when it was trained on, and is told, too, if it is another one by now;
+    `hash` is the corpus's.
     """
+    if last.exists():
+        return last
     # A run that was moved takes its own corpus along, which several seeds have beside them.
-    places = (last, out / OWN_CORPUS, out.resolve().parent / OWN_CORPUS)
-    return next((place for place in places if place.exists()), None)
+    for place in (out / OWN_CORPUS, out.resolve().parent / OWN_CORPUS):
+        with suppress(DataError):
+            if Corpus(place).hash == hash:
+                return place
+    return None
+
+
+@contextmanager
+def corpus_kept(out: Path) -> Iterator[None]:
+    """Puts the own corpus of an earlier run in `out` back where a new run is not begun within.
+
+    Where the process is killed within, `held` does it the next time.
+    """
+    own, kept, part = out / OWN_CORPUS, out / KEPT_NAME, out / f".{OWN_CORPUS}.part.tmp"
+    if not own.exists():
+        yield
+        return
+    shutil.rmtree(part, ignore_errors=True)
+    try:
+        # Whatever takes its place has files of its own, so that these are left as they are.
+        shutil.copytree(own, part, copy_function=_link)
+        part.replace(kept)
+        yield
+        kept.replace(part)
+    finally:
+        _put_back(out)
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # a file system that has no links
+        shutil.copy2(source, target)
+
+
+def _put_back(out: Path) -> None:
+    if (out / KEPT_NAME).exists():
+        shutil.rmtree(out / OWN_CORPUS, ignore_errors=True)
+        (out / KEPT_NAME).replace(out / OWN_CORPUS)
 
 
 @contextmanager
@@ -73,6 +116,7 @@ def held(out: Path) -> Iterator[None]:
     try:
         with atomic.locked(out, taken):
             atomic.clear_away(out, (checkpoint.LAST_NAME, model_file.MODEL_NAME, SEEDS_NAME))
+            _put_back(out)
             yield
     finally:
         if new:
