@@ -45,6 +45,8 @@ def run(tmp_path):
             env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.getcwd()])},
             capture_output=True,
             timeout=60,
+            # The tests may run where it is ignored.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     return run
@@ -62,8 +64,14 @@ def test_a_process_that_ignores_the_signal_goes_on(run):
     assert done.returncode == 0, done.stderr
 
 
-def test_the_handler_is_set_back():
-    before = signal.getsignal(signal.SIGINT)
-    with imports_can_be_interrupted():
-        assert signal.getsignal(signal.SIGINT) is not before
-    assert signal.getsignal(signal.SIGINT) is before
+@pytest.mark.parametrize("before", [signal.default_int_handler, signal.SIG_IGN, signal.SIG_DFL])
+def test_only_the_usual_handler_gives_way_and_is_set_back(before):
+    found = signal.signal(signal.SIGINT, before)
+    try:
+        with imports_can_be_interrupted():
+            within = signal.getsignal(signal.SIGINT)
+        after = signal.getsignal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, found)
+    assert (within is not before) == (before is signal.default_int_handler)
+    assert after is before
