@@ -27,7 +27,7 @@ class Threads:
     """Keeps their number at what makes the product of one row and `matrix` (N, ...) soonest.
 
     A product is done when its last thread is. One whose core another process has is waited for as
-    long as that is let on, 8 ms where alone the first takes 0.2 ms, and with all cores in use as
+    long as that is let on, up to 8 ms where alone the first takes 0.2, and with all cores in use as
     many threads as cores always have such a one. So numbers up to `most` are tried, now and then.
     """
 
