@@ -39,7 +39,7 @@ ROOMS = {
     "reporting": {"numpy"},
     "zoo": {"numpy", "torch"},
     "library": {"numpy"},
-    "serving": {"numpy", "threadpoolctl", "starlette", "uvicorn"},
+    "serving": {"numpy", "starlette", "uvicorn"},
     "cli": {"numpy", "click", "tqdm", "starlette", "uvicorn"},
 }
 OUR_PACKAGES = {

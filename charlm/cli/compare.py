@@ -2,7 +2,6 @@
 
 import math
 import sys
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -103,18 +102,14 @@ def _word(value: Any) -> str:
 
 def _read(file: Path) -> bytes:
     """The bytes of the text. Raises DataError where there are none."""
-    from charlm.preparation.sources import unzipped
+    from charlm.preparation.sources import Source
 
     name = "stdin" if str(file) == "-" else str(file)
     if name == "stdin" and sys.stdin.isatty():
         raise click.UsageError("Pipe text into charlm compare, or name a FILE.")
     if file.is_dir():
         raise DataError(f"{name} is a directory; the last argument is the text.")
-    with (
-        nullcontext(sys.stdin.buffer) if name == "stdin" else file.open("rb") as whole,
-        unzipped(whole, name) as text,
-    ):
-        data = text.read()
+    data = b"".join(Source(file, lambda size_bytes: None).chunks())
     if not data:
         raise DataError(f"{name} is empty; give some text to compare the models on.")
     return data

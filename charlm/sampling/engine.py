@@ -16,7 +16,7 @@ from charlm.errors import ConfigError
 from charlm.network import Network
 from charlm.network.stack import Weights
 from charlm.sampling.replay import NotRecordableError, Recording
-from charlm.sampling.threads import Threads, allowed
+from charlm.sampling.threads import Threads, allowed, share
 
 State = tuple[tuple[Any, ...], ...]
 
@@ -69,11 +69,10 @@ class NumpyEngine:
         if exact or largest.nbytes < THREADED_BYTES:
             self.threads = 1
         # For the whole process; unless exact only numpy's BLAS, as torch has one of its own.
-        pools = threadpoolctl.ThreadpoolController()
         if exact:
-            pools.limit(limits=1, user_api="blas")
+            threadpoolctl.threadpool_limits(1, user_api="blas")
         elif self.threads == 1:
-            pools.select(internal_api="openblas").limit(limits=1)
+            share(1)
         self._threads = Threads(largest, self.threads) if self.threads > 1 else None
         self._flat = weights
         self._fixed = fixed

@@ -19,8 +19,17 @@ def allowed() -> int:
     It is what OpenBLAS begins with, so it must be asked before anything is changed. Another BLAS
     is not meddled with, which is 1.
     """
-    pools = threadpoolctl.ThreadpoolController().select(internal_api="openblas").info()
-    return max((pool["num_threads"] for pool in pools), default=1)
+    return max((pool["num_threads"] for pool in _openblas().info()), default=1)
+
+
+def share(number: int) -> None:
+    """Has OpenBLAS share a product between so many threads, in the whole process."""
+    _openblas().limit(limits=number)
+
+
+@cache
+def _openblas() -> threadpoolctl.ThreadpoolController:
+    return threadpoolctl.ThreadpoolController().select(internal_api="openblas")
 
 
 class Threads:
@@ -36,7 +45,6 @@ class Threads:
         self._matrix = matrix.reshape(len(matrix), -1)
         self._row = np.ones((1, self._matrix.shape[1]), matrix.dtype)
         self._numbers = sorted({1, *(most >> halvings for halvings in range(most.bit_length()))})
-        self._pools = threadpoolctl.ThreadpoolController().select(internal_api="openblas")
         self._choose()
 
     def look(self) -> None:
@@ -49,12 +57,12 @@ class Threads:
         best = min(seconds, key=seconds.__getitem__)
         if seconds[best] < LESS * seconds[self.number]:
             self.number = best
-        self._pools.limit(limits=self.number)
+        share(self.number)
         self._chosen_s = time.monotonic()
 
     def _seconds(self, number: int) -> float:
         """What a product takes with so many threads."""
-        self._pools.limit(limits=number)
+        share(number)
         moments = [time.perf_counter()]
         for _ in range(PRODUCTS):
             self._row @ self._matrix.T

@@ -14,12 +14,12 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import threadpoolctl
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from charlm.errors import CharlmError, ConfigError
 from charlm.model_file import MODEL_NAME
+from charlm.sampling.threads import share
 from charlm.serving import answers
 from charlm.serving.app import application
 from charlm.serving.desk import Desk
@@ -46,14 +46,10 @@ def serve(
     """
     names = names_of(paths)
     desks = [Desk(name, path, limits) for name, path in zip(names, paths, strict=True)]
-    _make_products_on(max(desk.threads for desk in desks))
+    # Each engine took what is best for its model alone.
+    share(max(desk.threads for desk in desks))
     with _listener(host, port) as listener:
         asyncio.run(_serve(desks, limits, listener, token, tell))
-
-
-def _make_products_on(threads: int) -> None:
-    """Has products made on so many threads; each engine took what is best for its model alone."""
-    threadpoolctl.ThreadpoolController().select(internal_api="openblas").limit(limits=threads)
 
 
 def names_of(paths: Sequence[Path]) -> list[str]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from charlm.config import TrainingConfig
+from charlm.knobs import as_option
 from charlm.presets import LENGTHS
 
 # What the end of a run costs besides its last validation: saving, and the process's own exit.
@@ -53,5 +54,5 @@ def with_changes(
     gone = {name: getattr(config, name) for name in LENGTHS if name not in changes}
     for name, value in gone.items():
         if value is not None:
-            say(f"--{name} {value:g} of the run does not end it any more")
+            say(f"{as_option(name, value)} of the run does not end it any more")
     return replace(config, **dict.fromkeys(gone), **changes)
