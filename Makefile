@@ -1,20 +1,28 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
 READY := $(VENV)/.ready
+# Bytecode is written when a module is first imported: for all of torch ahead it takes half a minute.
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
 .DEFAULT_GOAL := test
 .PHONY: setup demo test check format man docs docs-outputs bench clean
 
 setup: $(READY)
 
-$(READY): pyproject.toml constraints.txt
+$(INSTALLED): pyproject.toml constraints.txt
 	@echo "installing charlm and what it needs (torch among it) into $(VENV)"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(INSTALL) -e .
 	touch $@
 
-demo: $(READY)  ## one minute of training on a text that every Python carries, then 500 characters
+$(READY): $(INSTALLED)
+	@echo "installing what tests and docs need into $(VENV)"
+	$(INSTALL) -e '.[dev]'
+	touch $@
+
+demo: $(INSTALLED)  ## one minute of training on a text that every Python carries, then 500 characters
 	mkdir -p demo
 	$(BIN)/charlm corpus cat python-docs > demo/text.txt
 	$(BIN)/charlm prep demo/text.txt -o demo/corpus --force
