@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from charlm.sampling.engine import Engine
-
 
 @dataclass(frozen=True)
 class Score:
@@ -62,7 +60,7 @@ class Score:
         return math.exp(nats) if not nats > 709 else math.inf
 
 
-def token_nats(engine: Engine, ids: np.ndarray, state: Any = None) -> tuple[np.ndarray, Any]:
+def token_nats(engine: Any, ids: np.ndarray, state: Any = None) -> tuple[np.ndarray, Any]:
     """The negative log-likelihood (T,) of each of ids (T,), and the state before the last of them.
 
     Reads one stream from `state`, which is a pair of the id read last and the state before it, or

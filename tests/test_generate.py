@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from charlm.network.states import take_rows
 from charlm.sampling.draws import choose, margins_of
-from charlm.sampling.engine import take_rows
 from charlm.sampling.generate import BATCH, Drawing, Row, generate, read
 from charlm.sampling.processors import top_k
 

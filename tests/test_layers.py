@@ -26,8 +26,8 @@ ROOMS = {
     "cells": set(),
     "network": set(),
     "model_file": {"numpy", "safetensors"},
-    "sampling": {"numpy", "torch", "threadpoolctl", "safetensors", "outlines_core"},
     "score": {"numpy"},
+    "sampling": {"numpy", "torch", "threadpoolctl", "safetensors", "outlines_core"},
     "adaptation": {"numpy", "torch"},
     "measuring": {"numpy"},
     "novelty": {"numpy", "pydivsufsort"},
@@ -113,7 +113,7 @@ def test_torch_is_imported_at_the_top_only_where_something_learns():
 def test_files_are_short(path):
     lines = len(path.read_text(encoding="utf-8").splitlines())
     cell = path.parent.name == "cells" and path.stem not in ("cell", "initial", "__init__")
-    assert lines <= (120 if cell else 300)
+    assert lines <= (120 if cell else 400)
 
 
 def test_there_is_no_room_without_a_name():

@@ -19,7 +19,7 @@ from torch.nn import functional
 from charlm.config import AdaptationConfig
 from charlm.errors import DataError
 from charlm.network import Network
-from charlm.sampling.engine import State
+from charlm.network.states import State
 
 EPSILON = 0.1
 

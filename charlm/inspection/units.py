@@ -11,7 +11,7 @@ import numpy as np
 from charlm.cells.attention import Attention
 from charlm.errors import ConfigError
 from charlm.network import Network
-from charlm.sampling.engine import State
+from charlm.network.states import State
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from charlm.model_file import Model
-from charlm.sampling.engine import NumpyEngine, State
+from charlm.network.states import State
+from charlm.sampling.engine import NumpyEngine
 from charlm.sampling.generate import read
 from charlm.score import nats_of
 

@@ -6,9 +6,9 @@ symbol has seen those after it too. It tells what stands out, and compares bidir
 
 import numpy as np
 
-from charlm.measuring.rows import Rows, first_rows
+from charlm.measuring.rows import Rows
 from charlm.network import Bidirectional
-from charlm.sampling.engine import take_rows
+from charlm.network.states import join, take_rows
 from charlm.sampling.sides import Reading, Side
 
 # A long text is read in pieces, so that the right stack's outputs fit into memory. Beside each the
@@ -55,7 +55,7 @@ class BothSides:
                 seen = left[0][0], right[t - begin, : len(places)]
                 rows.put(places, self._network.merge(np, self._w, *seen, distances))
                 if going:
-                    left = self._left.step(first_rows(left, going), rows.ids[places[:going]])
+                    left = self._left.step(take_rows(left, slice(going)), rows.ids[places[:going]])
 
     def _read_right(self, rows: Rows, begin: int, end: int) -> np.ndarray:
         """The right stack's outputs (end - begin, B, D), each having read what lies after it."""
@@ -76,10 +76,4 @@ class BothSides:
 def _joined(reading: Reading, fresh: Reading, rows: int) -> Reading:
     """The reading with as many fresh rows after its own as make `rows`."""
     more = rows - len(reading[0][0])
-    if not more:
-        return reading
-    added = take_rows(fresh, [0] * more)
-    return tuple(
-        tuple(np.concatenate(parts) for parts in zip(*layers, strict=True))
-        for layers in zip(reading, added, strict=True)
-    )
+    return join(np, [reading, take_rows(fresh, [0] * more)]) if more else reading

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from charlm.sampling.engine import State
 from charlm.score import nats_of
 
 
@@ -44,8 +43,3 @@ class Rows:
     def of(self, row: int, values: np.ndarray | None) -> np.ndarray | None:
         """That text's part of one of the arrays, as a copy; None for None."""
         return None if values is None else values[self._begins[row] : self._ends[row]].copy()
-
-
-def first_rows(state: State, rows: int) -> State:
-    """The state of the first so many rows, without a copy."""
-    return tuple(tuple(part[:rows] for part in layer) for layer in state)

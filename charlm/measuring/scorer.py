@@ -17,10 +17,11 @@ from charlm.adaptation import Reader, reader_of
 from charlm.config import PLAINLY, AdaptationConfig
 from charlm.measuring.both_sides import BothSides
 from charlm.measuring.lines import NAMING_NATS
-from charlm.measuring.rows import Rows, first_rows
+from charlm.measuring.rows import Rows
 from charlm.model_file import Model
 from charlm.network import Bidirectional
-from charlm.sampling.engine import Engine, NumpyEngine, take_rows
+from charlm.network.states import take_rows
+from charlm.sampling.engine import Engine, NumpyEngine
 from charlm.sampling.generate import Place, read
 from charlm.sampling.text import opening
 from charlm.score import Score
@@ -150,7 +151,7 @@ class _FromLeft:
             rows.put(places, logits)
             if going:
                 ids = rows.ids[places[:going]]
-                logits, state = self._engine.step(ids, first_rows(state, going))
+                logits, state = self._engine.step(ids, take_rows(state, slice(going)))
 
     def read_on(self, rows: Rows, before: Place | None) -> Place:
         """Fills in what was expected in the one text of `rows`, and gives the place after it."""

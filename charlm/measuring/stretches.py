@@ -11,7 +11,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from charlm.sampling.engine import Engine, State, take_rows
+from charlm.network.states import State, differ, join, put_rows, take_rows
+from charlm.sampling.engine import Engine
 from charlm.score import nats_of
 
 STRETCHES = 64
@@ -53,13 +54,13 @@ def text_nats(engine: Engine, ids: np.ndarray) -> np.ndarray:
         # are read in it; then one row at a time is the least work.
         again = wrong if turn < TOGETHER else wrong[:1]
         state = take_rows(expected, again)
-        states[0] = _put_rows(states[0], again, state)
+        states[0] = put_rows(np, states[0], again, state)
         for i, (begin, end) in enumerate(pairwise(edges), 1):
             found, state = _read(engine, ids, begins[again], begin, end, state)
             changed = np.abs(found - nats[again, begin:end]).mean(axis=1) > NATS
             nats[again, begin:end] = found
             differ = changed & apart(take_rows(states[i], again), state)
-            states[i] = _put_rows(states[i], again, state)
+            states[i] = put_rows(np, states[i], again, state)
             again, state = again[differ], take_rows(state, differ)
             if not len(again):
                 break
@@ -118,12 +119,8 @@ def record_begins(ids: np.ndarray, boundary: int) -> np.ndarray:
 
 def apart(state: State, other: State) -> np.ndarray:
     """Which rows (B,) of two states differ by more than TOLERANCE of 1 + their size."""
-    found = []
-    with np.errstate(invalid="ignore"):  # two equal infinities are not apart
-        for a, b in zip(itertools.chain(*state), itertools.chain(*other), strict=True):
-            size = 1 + np.minimum(np.abs(a), np.abs(b))
-            found.append((np.abs(a - b) > TOLERANCE * size).reshape(len(a), -1).any(axis=1))
-    return np.logical_or.reduce(found)
+    with np.errstate(invalid="ignore"):  # infinity less infinity is not a number
+        return np.array(differ(state, other, TOLERANCE))
 
 
 def _read(
@@ -168,10 +165,7 @@ def _warmed_up(engine: Engine, ids: np.ndarray, begins: np.ndarray) -> State:
     inputs[0] = engine.start
     for row in inputs:
         _, state = engine.step(row, state)
-    return tuple(
-        tuple(np.concatenate(parts) for parts in zip(*layers, strict=True))
-        for layers in zip(initial, state, strict=True)
-    )
+    return join(np, [initial, state])
 
 
 def _inputs(engine: Engine, ids: np.ndarray, positions: np.ndarray) -> np.ndarray:
@@ -179,20 +173,6 @@ def _inputs(engine: Engine, ids: np.ndarray, positions: np.ndarray) -> np.ndarra
     inputs = ids[np.clip(positions - 1, 0, len(ids) - 1)].astype(np.int64)
     inputs[positions == 0] = engine.start
     return inputs
-
-
-def _put_rows(state: State, rows: np.ndarray, other: State) -> State:
-    """`state` with those rows taken from `other`, which has as many."""
-
-    def put(whole: np.ndarray, part: np.ndarray) -> np.ndarray:
-        whole = whole.copy()
-        whole[rows] = part
-        return whole
-
-    return tuple(
-        tuple(put(a, b) for a, b in zip(*layers, strict=True))
-        for layers in zip(state, other, strict=True)
-    )
 
 
 def _rows(engine: Engine) -> int:

@@ -1,4 +1,4 @@
-"""One draw: an id from logits, how far it was from being another, and what it costs."""
+"""One draw: an id from logits, and how far it was from being another."""
 
 import math
 
@@ -54,9 +54,3 @@ def _targets(cumulative: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
     # The first id whose cumulative probability is above the target is never one of probability 0,
     # as long as rounding does not lift the target to the total.
     return np.minimum(uniforms * totals, np.nextafter(totals, 0))[:, None]
-
-
-def nats_of(logits: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """The negative log-likelihood (B,) of ids (B,) by logits (B, V), float64."""
-    shifted = np.subtract(logits, logits.max(axis=-1, keepdims=True), dtype=np.float64)
-    return np.log(np.exp(shifted).sum(axis=-1)) - shifted[np.arange(len(ids)), ids]

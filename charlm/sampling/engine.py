@@ -5,7 +5,7 @@ Ids and logits are numpy arrays in both. A state is the network's: per part a tu
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -15,10 +15,9 @@ import threadpoolctl
 from charlm.errors import ConfigError
 from charlm.network import Network
 from charlm.network.stack import Weights
+from charlm.network.states import State, join
 from charlm.sampling.replay import NotRecordableError, Recording
 from charlm.sampling.threads import Threads, allowed, share
-
-State = tuple[tuple[Any, ...], ...]
 
 # A product of one row and a matrix smaller than this takes numpy's BLAS less time than waking a
 # second thread for it, and far less where another process has the core.
@@ -114,7 +113,7 @@ class NumpyEngine:
 
     def join(self, states: Sequence[State]) -> State:
         """The rows of all states in one, in that order."""
-        return _each(np.concatenate, states)
+        return join(np, states)
 
     @cached_property
     def _columns(self) -> Weights:
@@ -183,7 +182,7 @@ class TorchEngine:
 
     def join(self, states: Sequence[State]) -> State:
         """The rows of all states in one, in that order."""
-        return _each(self._torch.cat, states)
+        return join(self._torch, states)
 
 
 def engine_of(network: Network, weights: dict[str, np.ndarray], device: str = "cpu") -> Engine:
@@ -193,17 +192,7 @@ def engine_of(network: Network, weights: dict[str, np.ndarray], device: str = "c
     return TorchEngine(network, weights, device)
 
 
-def take_rows(state: State, rows: np.ndarray | list[int] | slice) -> State:
-    """The state of those rows, in that order; a row may be taken many times."""
-    return tuple(tuple(part[rows] for part in layer) for layer in state)
-
-
 def _parted(arrays: Iterable[Any], sizes: Iterable[int]) -> State:
     """The arrays in groups of these sizes."""
     rest = iter(arrays)
     return tuple(tuple(itertools.islice(rest, size)) for size in sizes)
-
-
-def _each(join: Callable[[list[Any]], Any], states: Sequence[State]) -> State:
-    layers = zip(*states, strict=True)
-    return tuple(tuple(join(list(parts)) for parts in zip(*each, strict=True)) for each in layers)

@@ -20,11 +20,12 @@ from itertools import chain, islice
 import numpy as np
 
 from charlm.network import Bidirectional
-from charlm.sampling.draws import choose, nats_of
-from charlm.sampling.engine import take_rows
+from charlm.network.states import put_rows, take_rows
+from charlm.sampling.draws import choose
 from charlm.sampling.generate import BATCH
 from charlm.sampling.processors import History, Processor, ban
 from charlm.sampling.sides import Reading, Side
+from charlm.score import nats_of
 
 # Of a longer text between two gaps so much is read beside each, from the start, as in training.
 # What lay 64 back or farther changed a gru's prediction by less than 1e-6 bits; attention remembers
@@ -227,7 +228,7 @@ class _Side(Side):
         for ids in own.T:
             rows = np.flatnonzero(ids >= 0)
             moved = self.step(take_rows(reading, rows), ids[rows])
-            reading = _put_rows(reading, rows, moved)
+            reading = put_rows(np, reading, rows, moved)
         return reading
 
 
@@ -256,15 +257,6 @@ def _output(reading: Reading) -> np.ndarray:
 def _widened(reading: Reading, rows: int) -> Reading:
     """The reading in that many rows, made from one or from as many."""
     return take_rows(reading, np.arange(rows) % len(_output(reading)))
-
-
-def _put_rows(reading: Reading, rows: np.ndarray, moved: Reading) -> Reading:
-    """The reading with those rows as they are in `moved`."""
-    parts = [[part.copy() for part in layer] for layer in reading]
-    for layer, others in zip(parts, moved, strict=True):
-        for part, other in zip(layer, others, strict=True):
-            part[rows] = other
-    return tuple(map(tuple, parts))
 
 
 def _padded(own: list[list[int]]) -> np.ndarray:

@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from charlm.sampling.draws import choose, choose_one, margins_of, nats_of
-from charlm.sampling.engine import Engine, State, take_rows
+from charlm.network.states import State, take_rows
+from charlm.sampling.draws import choose, choose_one, margins_of
+from charlm.sampling.engine import Engine
 from charlm.sampling.processors import History, Processor
 from charlm.sampling.steady import ROUNDING, Steady, is_near
+from charlm.score import nats_of
 
 BATCH = 64  # rows side by side
 

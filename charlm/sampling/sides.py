@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from charlm.network.stack import Stack
-from charlm.sampling.engine import State
+from charlm.network.states import State
 
 # What a side has read: its output (B, D) in a layer of its own, then its stack's state. It is a
 # value, and its rows are taken as a state's are.

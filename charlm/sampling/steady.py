@@ -16,7 +16,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from charlm.sampling.engine import Engine, State
+from charlm.network.states import State
+from charlm.sampling.engine import Engine
 from charlm.sampling.processors import History
 
 ROUNDING = 2e-6

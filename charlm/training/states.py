@@ -1,42 +1,9 @@
-"""Recurrent states of many rows as values: chosen row by row, and compared."""
+"""Saved recurrent states, checked as they are loaded."""
 
-import numpy as np
 import torch
 from torch import Tensor
 
-State = tuple[tuple[Tensor, ...], ...]  # by layer and part, each (B, ...)
-
-
-def choose(first: Tensor, state: State, other: State) -> State:
-    """The rows of `state` where `first` (B,) is true, and of `other` elsewhere."""
-    return tuple(
-        tuple(
-            torch.where(first.view(-1, *[1] * (a.ndim - 1)), a, b)
-            for a, b in zip(*layers, strict=True)
-        )
-        for layers in zip(state, other, strict=True)
-    )
-
-
-def put_rows(state: State, rows: np.ndarray, other: State) -> State:
-    """`state` with those rows taken from `other`, which has as many."""
-    return tuple(
-        tuple(
-            a.index_copy(0, torch.from_numpy(rows).to(a.device), b)
-            for a, b in zip(*layers, strict=True)
-        )
-        for layers in zip(state, other, strict=True)
-    )
-
-
-def apart(state: State, other: State, tolerance: float) -> Tensor:
-    """Which rows (B,) of two states differ by more than `tolerance` of 1 + their size."""
-    found = [
-        ((a - b).abs() > tolerance * (1 + b.abs())).reshape(len(a), -1).any(1)
-        for layers in zip(state, other, strict=True)
-        for a, b in zip(*layers, strict=True)
-    ]
-    return torch.stack(found).any(0)
+from charlm.network.states import State
 
 
 def loaded(tensors: dict[str, Tensor], layers: int, device: torch.device) -> State | None:

@@ -21,14 +21,14 @@ from charlm.network import Bidirectional, Network
 from charlm.network.adaptive_head import AdaptiveHead
 from charlm.network.bidirectional import After
 from charlm.network.stack import under
-from charlm.sampling.engine import take_rows
+from charlm.network.states import State, choose, take_rows
 from charlm.training import both_sides, optimizers, schedules
 from charlm.training.averaging import AVERAGES
 from charlm.training.device import arithmetic
 from charlm.training.memory import memory_needed
 from charlm.training.ranks import ALONE, Ranks
 from charlm.training.regularising import Regularised, Rows, check
-from charlm.training.states import State, choose, loaded, shaped
+from charlm.training.states import loaded, shaped
 from charlm.training.streams import IGNORED, Batch, Streams
 
 
@@ -280,7 +280,7 @@ class Trainer:
             initial = self.network.initial_state(torch, w, len(fresh))
             if self.state is None or batch.fresh.all():
                 return initial
-            return choose(self._tensor(fresh), initial, self.state)
+            return choose(torch, self._tensor(fresh), initial, self.state)
 
     def _tensor(self, ids: Any) -> Tensor:
         return torch.from_numpy(ids).to(self.device, non_blocking=True)

@@ -22,10 +22,9 @@ from torch.nn import functional
 from charlm.corpus import Corpus
 from charlm.network import Bidirectional, Network
 from charlm.network.stack import Weights
-from charlm.sampling.engine import take_rows
+from charlm.network.states import State, choose, differ, put_rows, take_rows
 from charlm.score import Score
 from charlm.training import both_sides
-from charlm.training.states import State, apart, choose, put_rows
 from charlm.training.streams import IGNORED, Batch, RecordStreams, window_of
 
 STRETCHES = 64
@@ -107,29 +106,24 @@ def _read_in_stretches(network: Network, w: Weights, ids: np.ndarray) -> float:
         firsts = np.maximum(begins - WARMUP, 0)
         warming = _stretches(ids, firsts, firsts + WARMUP, network.start)
         _, warm = _read_all(network, w, warming, before)
-        before = choose(first, before, warm)
+        before = choose(torch, first, before, warm)
     nats, states, state = np.zeros((len(pieces), len(begins))), [], before
     for i in pieces:
         nats[i], state = read(rows, i, state)
         states.append(state)
     for _ in range(REREADS):
         expected = take_rows(states[-1], [0, *range(len(begins) - 1)])
-        rows = _which(apart(before, expected, TOLERANCE) & ~first)
+        rows = np.flatnonzero(differ(before, expected, TOLERANCE)[1:]) + 1
         state = take_rows(expected, rows)
-        before = put_rows(before, rows, state)
+        before = put_rows(torch, before, rows, state)
         for i in pieces:
             if not len(rows):
                 break
             nats[i, rows], state = read(rows, i, state)
-            wrong = _which(apart(take_rows(states[i], rows), state, TOLERANCE))
-            states[i] = put_rows(states[i], rows, state)
+            wrong = np.flatnonzero(differ(take_rows(states[i], rows), state, TOLERANCE))
+            states[i] = put_rows(torch, states[i], rows, state)
             rows, state = rows[wrong], take_rows(state, wrong)
     return float(nats.sum())
-
-
-def _which(rows: Tensor) -> np.ndarray:
-    """The numbers of the rows (B,) that are true."""
-    return np.flatnonzero(rows.cpu().numpy())
 
 
 def _forgets(network: Network, w: Weights, ids: np.ndarray) -> bool:
@@ -143,7 +137,7 @@ def _forgets(network: Network, w: Weights, ids: np.ndarray) -> bool:
         batches = _stretches(ids, edges[piece], edges[piece + 1], network.start, fresh=False)
         return _read_all(network, w, batches, state)[1]
 
-    return not apart(read(1, read(0, initial)), read(1, initial), TOLERANCE).any()
+    return not any(differ(read(1, read(0, initial)), read(1, initial), TOLERANCE))
 
 
 def _cut(length: int) -> tuple[np.ndarray, int]:
