@@ -14,6 +14,7 @@ import numpy as np
 
 from bench.measure import figure
 from charlm import model_file
+from charlm.process import tune_process
 from charlm.sampling.engine import NumpyEngine
 from charlm.score import log_softmax
 
@@ -77,4 +78,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    tune_process()
     main()

@@ -17,6 +17,7 @@ from charlm.cells import CELLS
 from charlm.cells.cell import Cell, Place
 from charlm.config import NetworkConfig
 from charlm.network import build
+from charlm.process import keep_memory, tune_process
 from charlm.sampling.engine import NumpyEngine, TorchEngine
 from charlm.training.device import default_precision
 from charlm.training.initialise import draw, initial_weights
@@ -110,4 +111,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    tune_process()
+    keep_memory()
     main()

@@ -9,6 +9,7 @@ from pathlib import Path
 from bench.measure import figure, in_turn, tiny_shakespeare
 from charlm import model_file
 from charlm.config import SamplingConfig
+from charlm.process import tune_process
 from charlm.sampling.engine import NumpyEngine
 from charlm.sampling.generate import Row
 from charlm.sampling.text import Manner, sample_texts
@@ -67,4 +68,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    tune_process()
     main()

@@ -18,6 +18,7 @@ from charlm.cli.fill import TRIES, FillConfig
 from charlm.config import NetworkConfig, SamplingConfig
 from charlm.corpus import Corpus
 from charlm.network import build
+from charlm.process import tune_process
 from charlm.sampling.engine import NumpyEngine
 from charlm.sampling.fill import Filler, Gapped
 from charlm.sampling.generate import Drawing, Row, generate, read
@@ -114,4 +115,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    tune_process()
     main()

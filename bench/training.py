@@ -12,6 +12,7 @@ import time
 import numpy as np
 
 from bench.measure import figure, in_turn, tiny_shakespeare
+from charlm.process import keep_memory, tune_process
 
 SECONDS, RUNS = 5.0, 5
 WIDTH, EMBEDDING, BATCH, CONTEXT = 384, 64, 16, 64  # charlm's default network and update
@@ -27,9 +28,10 @@ def text_ids() -> tuple[np.ndarray, int]:
 
 def ours():
     """An update of charlm's trainer, as `charlm train` makes it."""
+    tune_process()  # before torch is imported
+    keep_memory()
     import torch
 
-    import charlm.training  # noqa: F401  first: it sets how torch is to run
     from charlm.config import NetworkConfig, TrainingConfig
     from charlm.network import Network
     from charlm.training.device import default_precision

@@ -13,6 +13,7 @@ PACKAGE = ROOT / "charlm"
 # From the bottom up: a room imports itself and rooms above it in this table, and these packages.
 ROOMS = {
     "errors": set(),
+    "process": {"numpy", "threadpoolctl", "torch"},
     "atomic": set(),
     "untrusted": set(),
     "knobs": set(),
@@ -27,7 +28,7 @@ ROOMS = {
     "network": set(),
     "model_file": {"numpy", "safetensors"},
     "score": {"numpy"},
-    "sampling": {"numpy", "torch", "threadpoolctl", "safetensors", "outlines_core"},
+    "sampling": {"numpy", "torch", "safetensors", "outlines_core"},
     "adaptation": {"numpy", "torch"},
     "measuring": {"numpy"},
     "novelty": {"numpy", "pydivsufsort"},

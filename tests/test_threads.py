@@ -10,7 +10,7 @@ import pytest
 from charlm.sampling import threads
 from charlm.sampling.threads import Threads
 
-SAY = "from charlm.sampling.threads import allowed; print(allowed())"
+SAY = "from charlm.process import allowed_threads; print(allowed_threads())"
 
 
 class Planned(Threads):

@@ -11,6 +11,7 @@ from the training set. A model file has none, and so it is gathered from the tex
 """
 
 import math
+from typing import NoReturn
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from charlm.config import AdaptationConfig
 from charlm.errors import DataError
 from charlm.network import Network
 from charlm.network.states import State
+from charlm.process import torch_threads
 
 EPSILON = 0.1
 
@@ -28,13 +30,13 @@ class Learner:
     """Weights that learn a text as it is read: an update after every `adapt_context` ids.
 
     `weights` are numpy arrays by name, which change in place. Law: they depend on the ids and
-    states that were added and on nothing else, to the bit, on one machine.
+    states that were added and on nothing else, to the bit, on one machine: one thread computes
+    them, as several may add up in another order.
     """
 
     def __init__(
         self, network: Network, weights: dict[str, np.ndarray], config: AdaptationConfig
     ) -> None:
-        torch.set_num_threads(1)  # several may add up in another order
         self._network = network
         self._lr = config.adapt_lr
         self._decay = config.adapt_decay
@@ -67,19 +69,27 @@ class Learner:
         self._targets.append(id)
         if self._ids + len(self._inputs) == self._context:
             self.cut()
-            self._update()
+            with torch_threads(1):
+                self._update()
 
     def cut(self) -> None:
         """Ends a piece: what comes next is not after what was added last."""
         if not self._inputs:
             return
+        with torch_threads(1):
+            self._add_gradient()
+        self._ids += len(self._inputs)
+        self._inputs, self._targets = [], []
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Learner's weights are views of one memory, which no copy would keep.")
+
+    def _add_gradient(self) -> None:
         # tensor: copies, to where torch wants memory to begin, which may decide about rounding
         state = tuple(tuple(torch.tensor(part) for part in layer) for layer in self._state)
         logits, _ = self._network.scan(torch, self._w, torch.tensor([self._inputs]), state)
         nats = functional.cross_entropy(logits[0], torch.tensor(self._targets), reduction="sum")
         (nats / self._context).backward()
-        self._ids += len(self._inputs)
-        self._inputs, self._targets = [], []
 
     @torch.no_grad()
     def _update(self) -> None:

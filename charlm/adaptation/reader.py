@@ -10,6 +10,7 @@ import numpy as np
 from charlm.adaptation.cache import Cache
 from charlm.config import AdaptationConfig
 from charlm.network import Network
+from charlm.process import blas_threads
 from charlm.sampling.engine import NumpyEngine
 from charlm.sampling.generate import Place
 from charlm.score import nats_of
@@ -22,7 +23,7 @@ class Reader:
     """What may follow all that was read so far: `logits` (1, V). Begins where nothing was read.
 
     Law: logits depend on what was read before alone; without learner and cache they are the
-    engine's.
+    engine's. One thread makes the products, as two may add one up in another order.
     """
 
     def __init__(
@@ -47,10 +48,11 @@ class Reader:
     def given(self, id: int) -> None:
         """Goes on by an id that was known beforehand: nothing is learned from it."""
         self._last, self._before = id, self._state
-        self._features, self._state = self._engine.features(np.array([id]), self._state)
-        self.logits = self._engine.head(self._features)
-        if self._cache is not None:
-            self.logits = self._cache.mixed(self._features[0], self.logits)
+        with blas_threads(1):
+            self._features, self._state = self._engine.features(np.array([id]), self._state)
+            self.logits = self._engine.head(self._features)
+            if self._cache is not None:
+                self.logits = self._cache.mixed(self._features[0], self.logits)
 
     def end(self, id: int | None = None) -> None:
         """Goes back to where nothing was read, with all that was learned, for the next record.
@@ -84,7 +86,8 @@ def reader_of(network: Network, weights: dict[str, np.ndarray], config: Adaptati
 
         learner = Learner(network, weights, config)
     present = learner.weights if learner else weights
-    engine = NumpyEngine(network, present, fixed=learner is None, exact=True)
+    with blas_threads(1):
+        engine = NumpyEngine(network, present, fixed=learner is None)
     return Reader(engine, learner, cache)
 
 

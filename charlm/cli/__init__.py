@@ -19,6 +19,7 @@ from charlm import __version__
 from charlm.cli.interrupting import INTERRUPTED, imports_can_be_interrupted
 from charlm.cli.shading import harmless
 from charlm.errors import CharlmError
+from charlm.process import tune_process
 
 COMMANDS = (
     "corpus",
@@ -103,6 +104,7 @@ def cli() -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the command line and returns its exit status."""
+    tune_process()
     try:
         with imports_can_be_interrupted():
             status = _status(argv)

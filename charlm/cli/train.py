@@ -17,6 +17,7 @@ from charlm.config import NetworkConfig, TrainingConfig
 from charlm.errors import ConfigError, DataError
 from charlm.knobs import Knobs, as_option
 from charlm.presets import PRESETS, fill
+from charlm.process import keep_memory
 
 if TYPE_CHECKING:
     from charlm.model_file import Model
@@ -94,6 +95,7 @@ def command(
     charlm train new.txt --init run -o tuned      goes on from a model, on another text
     charlm train data -o runs --seeds 5 --steps 900
     """
+    keep_memory()
     if _rank():
         _go_along(ctx, out or resume, corpora, resume and values)
     if (out is None) == (resume is None):

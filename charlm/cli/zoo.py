@@ -17,6 +17,7 @@ from charlm.cli.options import PATH, CellNames, Duration
 from charlm.cli.shading import json_line
 from charlm.config import TrainingConfig
 from charlm.errors import TrainingError
+from charlm.process import keep_memory
 
 if TYPE_CHECKING:
     from charlm.network import Network
@@ -85,6 +86,7 @@ def command(
     charlm zoo data | tail -n +2 | sort -n -k 5           best first
     charlm zoo data --json --parameters 200000 | jq .val_bits_per_char
     """
+    keep_memory()
     if force and out is None:
         raise click.UsageError("--force replaces the runs in -o DIR; there are none without -o.")
     names = list(dict.fromkeys(",".join(cells).split(","))) if cells else list(CELLS)

@@ -103,12 +103,12 @@ def train(
         raise DataError(f"{corpus} does not exist.")
 
     # torch takes a second or two to load: after the checks above
-    from charlm.training import begin, directory
+    from charlm.training import begin, device, directory
     from charlm.training.fine_tuning import Origin
     from charlm.training.standing import Listener
 
     directory.check_directory(out, force=force)
-    with directory.held(out):
+    with directory.held(out), device.settings_kept():
         with directory.corpus_kept(out):
             prepared = directory.corpus_for([corpus], out, model, say)
             origin = None if model is None else Origin(Path(init), model)

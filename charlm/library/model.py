@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack
 
 from charlm import model_file
 from charlm.config import SamplingConfig
@@ -17,6 +17,7 @@ from charlm.sampling.generate import Place, Row, read
 from charlm.sampling.prompts import Prompts
 from charlm.sampling.session import ENDS, Session, check_reads_on, manner_of
 from charlm.sampling.text import opening, sample_texts, sampling_texts
+from charlm.sampling.threads import of_use
 from charlm.score import Score, log_softmax
 
 
@@ -42,9 +43,10 @@ class Expected:
 class Model:
     """A trained model.
 
-    Nothing that is called changes it: what it has made of a text is a value (`state`), which
-    `sample`, `next` and `state` go on from. Sampling, `next` and `state` raise ConfigError where
-    the model is bidirectional.
+    Nothing that is called changes it, or the process around it: what it has made of a text is a
+    value (`state`), which `sample`, `next` and `state` go on from. So several threads may call one
+    model, and a copy, pickled or not, does what it does. Sampling, `next` and `state` raise
+    ConfigError where the model is bidirectional.
 
     >>> model = Model.load("run")
     >>> place = model.state("to be ")
@@ -61,6 +63,10 @@ class Model:
         """What the model file holds: network, weights, tokenizer, config and history."""
         self._name = name
         self._device = device
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy, also in another process, makes all else from."""
+        return {name: vars(self)[name] for name in ("contents", "_name", "_device")}
 
     @classmethod
     def load(cls, path: str | Path, *, device: str = "cpu") -> "Model":
@@ -83,16 +89,17 @@ class Model:
         """So many texts that go on from `prompt`, drawn side by side; the first is `sample`'s."""
         session = self._session(options)
         ids = session.opening(prompt)
-        place = read(session.engine, ids, session.place)
         texts: list[list[str]] = [[] for _ in range(count)]
-        sample_texts(
-            session.engine,
-            self.contents.tokenizer,
-            (session.row(k, ids, place) for k in range(count)),
-            session.manner,
-            emit=lambda row, text: texts[row.k].append(text),
-            ended=lambda row, sample: None,
-        )
+        with of_use(self.contents.weights):
+            place = read(session.engine, ids, session.place)
+            sample_texts(
+                session.engine,
+                self.contents.tokenizer,
+                (session.row(k, ids, place) for k in range(count)),
+                session.manner,
+                emit=lambda row, text: texts[row.k].append(text),
+                ended=lambda row, sample: None,
+            )
         return ["".join(pieces) for pieces in texts]
 
     def stream(self, prompt: str = "", **options: Unpack[SampleOptions]) -> Iterator[str]:
@@ -106,9 +113,10 @@ class Model:
         It is what `charlm score -0` says of a record: the text is read by itself, and its end is
         one symbol of it. `unknown` is as there. Scores of several texts add up.
         """
-        if unknown not in self._scorers:
-            self._scorers[unknown] = Scorer(self.contents, unknown)
-        (scored,) = self._scorers[unknown].score([text])
+        with of_use(self.contents.weights):
+            if unknown not in self._scorers:
+                self._scorers[unknown] = Scorer(self.contents, unknown)
+            (scored,) = self._scorers[unknown].score([text])
         return scored.score
 
     def next(
@@ -133,7 +141,8 @@ class Model:
         ids = Prompts(self.contents, unknown).ids(prompt)
         if state is None:
             ids = opening(self.contents.tokenizer, self.contents.records, ids)
-        return read(self._engine, ids.tolist(), state)
+        with of_use(self.contents.weights):
+            return read(self._engine, ids.tolist(), state)
 
     @cached_property
     def _engine(self) -> Engine:
@@ -166,6 +175,11 @@ def _pieces(session: Session, row: Row) -> Iterator[str]:
         emit=lambda row, text: pieces.append(text),
         ended=lambda row, sample: None,
     )
-    for _ in drawing:
+    done = object()
+    while True:
+        # Not while the text is read: what the process does then is its own business.
+        with of_use(session.model.weights):
+            if next(drawing, done) is done:
+                return
         yield from pieces
         pieces.clear()

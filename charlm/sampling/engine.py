@@ -6,22 +6,18 @@ Ids and logits are numpy arrays in both. A state is the network's: per part a tu
 
 import itertools
 from collections.abc import Iterable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Protocol
 
 import numpy as np
-import threadpoolctl
 
 from charlm.errors import ConfigError
 from charlm.network import Network
 from charlm.network.stack import Weights
 from charlm.network.states import State, join
 from charlm.sampling.replay import NotRecordableError, Recording
-from charlm.sampling.threads import Threads, allowed, share
+from charlm.sampling.threads import tuner
 
-# A product of one row and a matrix smaller than this takes numpy's BLAS less time than waking a
-# second thread for it, and far less where another process has the core.
-THREADED_BYTES = 1_500_000
 # Steps of as many rows after which one is recorded: rows may come and go.
 ALIKE_STEPS = 8
 
@@ -47,9 +43,7 @@ class NumpyEngine:
 
     The step of one row is recorded when it is first made, and replayed from then on; that of many
     rows when there were as many for some steps. Unless the weights are `fixed` it steps with what
-    they are at the time. Where it is `exact`, one thread
-    does it all, since two may add up a product in another order. `threads` is how many may do it,
-    which they do while no other process has their cores.
+    they are at the time.
     """
 
     def __init__(
@@ -58,21 +52,11 @@ class NumpyEngine:
         weights: dict[str, np.ndarray],
         *,
         fixed: bool = True,
-        exact: bool = False,
     ) -> None:
         self.network = network
         self.start = network.start
         self.vocabulary = network.vocabulary
-        largest = max(weights.values(), key=lambda weight: weight.nbytes)
-        self.threads = allowed()
-        if exact or largest.nbytes < THREADED_BYTES:
-            self.threads = 1
-        # For the whole process; unless exact only numpy's BLAS, as torch has one of its own.
-        if exact:
-            threadpoolctl.threadpool_limits(1, user_api="blas")
-        elif self.threads == 1:
-            share(1)
-        self._threads = Threads(largest, self.threads) if self.threads > 1 else None
+        self._tuner = tuner(weights)
         self._flat = weights
         self._fixed = fixed
         self._w = network.arrange(weights)
@@ -82,6 +66,10 @@ class NumpyEngine:
         self._recordable = fixed
         self._rows = self._alike = 0  # of the last step of many rows, and how many such before it
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy is made anew: of what was worked out, arrays are views of others' memory."""
+        return partial(NumpyEngine, fixed=self._fixed), (self.network, self._flat)
+
     def initial_state(self, batch: int) -> State:
         """The state of `batch` rows before anything was read."""
         return self.network.initial_state(np, self._w, batch)
@@ -89,8 +77,8 @@ class NumpyEngine:
     def step(self, ids: np.ndarray, state: State) -> tuple[np.ndarray, State]:
         """The logits (B, V) of what follows ids (B,), and the next state."""
         rows = len(ids)
-        if self._threads is not None:
-            self._threads.look()
+        if self._tuner is not None:
+            self._tuner.look()
         if rows > 1:
             self._alike = self._alike + 1 if rows == self._rows else 0
             self._rows = rows

@@ -6,6 +6,10 @@ numbers. So the step is run once on arrays that write down what is done to them.
 memory of its own, slices and transpositions become views of that memory, what depends on weights
 alone is computed then and never again, and what nothing depends on is left out. Of the next step
 only the operations are left.
+
+That memory serves one replay at a time, and a copy of it would fall apart into arrays that know
+nothing of each other. So a thread that finds all of it in use records for itself, and a recording
+that is pickled or copied takes none of it along.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -32,9 +36,34 @@ class NotRecordableError(Exception):
 class Recording:
     """What `compute(*inputs)` does to arrays of the examples' shapes and dtypes.
 
-    Law: a call returns what `compute` would, to the bit, in arrays of their own. Raises
-    NotRecordableError where `compute` asks for a number that depends on its inputs.
+    Law: a call returns what `compute` would, to the bit, in arrays of their own, in any thread and
+    from any copy. Raises NotRecordableError where `compute` asks for a number that depends on its
+    inputs.
     """
+
+    def __init__(
+        self, compute: Callable[..., Sequence[Any]], examples: Sequence[np.ndarray]
+    ) -> None:
+        self._compute = compute
+        self._examples = [np.array(example) for example in examples]
+        self._idle = [_Tape(compute, self._examples)]
+
+    def __call__(self, *inputs: np.ndarray) -> list[np.ndarray]:
+        """The results for these inputs."""
+        try:
+            tape = self._idle.pop()
+        except IndexError:  # other threads have all there are
+            tape = _Tape(self._compute, self._examples)
+        results = tape.replay(inputs)
+        self._idle.append(tape)
+        return results
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Recording, (self._compute, self._examples)
+
+
+class _Tape:
+    """The operations of a computation, on memory of their own: for one thread at a time."""
 
     def __init__(
         self, compute: Callable[..., Sequence[Any]], examples: Sequence[np.ndarray]
@@ -43,13 +72,13 @@ class Recording:
         self._inputs = [np.array(example) for example in examples]
         results = compute(*(Recorded(value, calls) for value in self._inputs))
         self._outputs = [_value(result) for result in results]
-        self._runs = _needed(calls, self._outputs)
+        self.runs = _needed(calls, self._outputs)
 
-    def __call__(self, *inputs: np.ndarray) -> list[np.ndarray]:
-        """The results for these inputs."""
+    def replay(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Copies of the results for these inputs."""
         for place, value in zip(self._inputs, inputs, strict=True):
             place[...] = value
-        for run in self._runs:
+        for run in self.runs:
             run()
         return [output.copy() for output in self._outputs]
 

@@ -1,35 +1,43 @@
-"""How many threads numpy's BLAS shares a product between."""
+"""How many threads numpy's BLAS shares a product between: as many as are of use."""
 
 import time
-from functools import cache
+from contextlib import AbstractContextManager, nullcontext
 from statistics import median
 
 import numpy as np
-import threadpoolctl
 
+from charlm.process import allowed_threads, blas_threads, is_tuned, set_blas_threads
+
+# A product of one row and a matrix smaller than this takes numpy's BLAS less time than waking a
+# second thread for it, and far less where another process has the core.
+THREADED_BYTES = 1_500_000
 PERIOD_S, PRODUCTS = 1.0, 3
 # What another number must take of the time of the one there is, so that chance changes nothing.
 LESS = 0.8
 
 
-@cache
-def allowed() -> int:
-    """The most that may: as OPENBLAS_NUM_THREADS and the cores left to the process have it.
+def of_use(weights: dict[str, np.ndarray]) -> AbstractContextManager[None]:
+    """Within it one thread makes products with `weights`, where they are too small to share.
 
-    It is what OpenBLAS begins with, so it must be asked before anything is changed. Another BLAS
-    is not meddled with, which is 1.
+    A process that is tuned stays as its engines have it.
     """
-    return max((pool["num_threads"] for pool in _openblas().info()), default=1)
+    small = _largest(weights).nbytes < THREADED_BYTES
+    return blas_threads(1) if small and not is_tuned() else nullcontext()
 
 
-def share(number: int) -> None:
-    """Has OpenBLAS share a product between so many threads, in the whole process."""
-    _openblas().limit(limits=number)
+def tuner(weights: dict[str, np.ndarray]) -> "Threads | None":
+    """What keeps the threads of steps with `weights` at their best, where the process is tuned.
 
-
-@cache
-def _openblas() -> threadpoolctl.ThreadpoolController:
-    return threadpoolctl.ThreadpoolController().select(internal_api="openblas")
+    None where it is not, or where one is best anyway.
+    """
+    if not is_tuned():
+        return None
+    largest = _largest(weights)
+    most = allowed_threads() if largest.nbytes >= THREADED_BYTES else 1
+    if most == 1:
+        set_blas_threads(1)
+        return None
+    return Threads(largest, most)
 
 
 class Threads:
@@ -57,14 +65,18 @@ class Threads:
         best = min(seconds, key=seconds.__getitem__)
         if seconds[best] < LESS * seconds[self.number]:
             self.number = best
-        share(self.number)
+        set_blas_threads(self.number)
         self._chosen_s = time.monotonic()
 
     def _seconds(self, number: int) -> float:
         """What a product takes with so many threads."""
-        share(number)
+        set_blas_threads(number)
         moments = [time.perf_counter()]
         for _ in range(PRODUCTS):
             self._row @ self._matrix.T
             moments.append(time.perf_counter())
         return median(np.diff(moments))
+
+
+def _largest(weights: dict[str, np.ndarray]) -> np.ndarray:
+    return max(weights.values(), key=lambda weight: weight.nbytes)

@@ -54,10 +54,8 @@ class Desk:
         # As in measuring/scorer.py: what ends a line where lines are scored.
         by_record = model.records != "none"
         self._end = model.tokenizer.boundary if by_record else next(iter(self._opening), None)
-        engine = NumpyEngine(model.network, model.weights)
-        self.threads = engine.threads
-        self._engine = engine
-        self._batch = Batch(engine, AGAIN)
+        self._engine = NumpyEngine(model.network, model.weights)
+        self._batch = Batch(self._engine, AGAIN)
         self._waiting: deque[Reading | Writing] = deque()
         self._behind: deque[tuple[Writing, Place]] = deque()  # rows that were put off
         self._drawing = functools.lru_cache(64)(self._drawing_of)

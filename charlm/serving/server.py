@@ -19,7 +19,6 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from charlm.errors import CharlmError, ConfigError
 from charlm.model_file import MODEL_NAME
-from charlm.sampling.threads import share
 from charlm.serving import answers
 from charlm.serving.app import application
 from charlm.serving.desk import Desk
@@ -46,8 +45,6 @@ def serve(
     """
     names = names_of(paths)
     desks = [Desk(name, path, limits) for name, path in zip(names, paths, strict=True)]
-    # Each engine took what is best for its model alone.
-    share(max(desk.threads for desk in desks))
     with _listener(host, port) as listener:
         asyncio.run(_serve(desks, limits, listener, token, tell))
 

@@ -4,6 +4,7 @@ Each gives the ids that `tokenizers` itself gives for the stored form.
 """
 
 import re
+from collections.abc import Iterator
 from itertools import chain, pairwise
 from typing import Any, Protocol
 
@@ -101,19 +102,19 @@ class PairEncoder:
         words = self._words.split_records(records)
         if len(self._ids) > REMEMBERED:
             self._ids = {}
+        known = self._ids  # which another thread may replace
         if self._boundary is not None:
-            self._ids[RECORD_END] = [self._boundary]
-        new = [word for word in set(words) if word not in self._ids]
+            known[RECORD_END] = [self._boundary]
+        new = [word for word in set(words) if word not in known]
         if new:
-            self._learn(new)
-        ids = chain.from_iterable(map(self._ids.__getitem__, words))
-        return np.fromiter(ids, np.int64)
+            known.update(zip(new, self._pairs(new), strict=True))
+        return np.fromiter(chain.from_iterable(map(known.__getitem__, words)), np.int64)
 
-    def _learn(self, words: list[str]) -> None:
+    def _pairs(self, words: list[str]) -> Iterator[list[int]]:
         if self._backend is None:
             self._backend = _backend(self._json)
         found = self._backend.encode_batch_fast(words, add_special_tokens=False)
-        self._ids.update((word, one.ids) for word, one in zip(words, found, strict=True))
+        return (one.ids for one in found)
 
 
 class ForeignEncoder:

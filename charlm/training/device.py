@@ -1,6 +1,8 @@
 """Where a run's arithmetic is done, and how exactly."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -8,6 +10,8 @@ from charlm.config import TrainingConfig
 from charlm.errors import ConfigError
 from charlm.training.ranks import ALONE, Ranks
 from charlm.training.standing import Listener
+
+WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 
 
 def default_precision(device: torch.device) -> str:
@@ -48,7 +52,7 @@ def choose_device(config: TrainingConfig, listener: Listener, ranks: Ranks = ALO
     torch.backends.cudnn.allow_tf32 = config.precision == "tf32"
     if config.deterministic:
         # cuBLAS keeps to one order of adding up only with a workspace of a fixed size.
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        os.environ.setdefault(WORKSPACE, ":4096:8")
         torch.use_deterministic_algorithms(True)
     if name != "cuda" or ranks.count == 1:
         return torch.device(name)
@@ -59,6 +63,26 @@ def choose_device(config: TrainingConfig, listener: Listener, ranks: Ranks = ALO
         )
     torch.cuda.set_device(ranks.local)
     return torch.device("cuda", ranks.local)
+
+
+@contextmanager
+def settings_kept() -> Iterator[None]:
+    """What `choose_device` and a resumed run set in torch and around it is afterwards as before."""
+    threads = torch.get_num_threads()
+    precision = torch.get_float32_matmul_precision()
+    tf32 = torch.backends.cudnn.allow_tf32
+    exactly = torch.are_deterministic_algorithms_enabled()
+    warning = torch.is_deterministic_algorithms_warn_only_enabled()
+    workspace = os.environ.get(WORKSPACE)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_float32_matmul_precision(precision)
+        torch.backends.cudnn.allow_tf32 = tf32
+        torch.use_deterministic_algorithms(exactly, warn_only=warning)
+        if workspace is None:
+            os.environ.pop(WORKSPACE, None)
 
 
 def arithmetic(precision: str | None, device: torch.device) -> str:
