@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
 .DEFAULT_GOAL := test
-.PHONY: setup demo test check format man docs docs-outputs bench clean
+.PHONY: setup demo test test-slow check format man docs docs-outputs bench clean
 
 setup: $(READY)
 
@@ -29,8 +29,11 @@ demo: $(INSTALLED)  ## one minute of training on a text that every Python carrie
 	$(BIN)/charlm train demo/corpus -o demo/run --budget 60s --force
 	$(BIN)/charlm sample demo/run --length 500 --temperature 0.7
 
-test: $(READY)
-	$(BIN)/python -m pytest
+test: $(READY)  ## everything that a change can break, quick: a worker on each core
+	$(BIN)/python -m pytest -n auto -m "not slow"
+
+test-slow: $(READY)  ## learning, soak, kills, pages that train, browsers, torchrun
+	$(BIN)/python -m pytest -n auto -m slow
 
 check: $(READY)
 	$(BIN)/ruff check .
@@ -41,13 +44,13 @@ format: $(READY)
 	$(BIN)/ruff format .
 
 man: $(READY)  ## the man pages in charlm/man, from the help
-	$(BIN)/python tests/man_pages.py
+	$(BIN)/python tools/man_pages.py
 
 docs: $(READY)  ## the site, in site/; a warning ends it
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 docs-outputs: $(READY)  ## runs every command of the site and writes its output into the pages
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tests/docs_pages.py demo/docs
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tools/docs_pages.py demo/docs
 
 bench: $(READY)
 	$(BIN)/python -m bench

@@ -18,7 +18,7 @@ import click
 
 from charlm.cells import CELLS
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 import man_pages
 
 # What stands beside the recurrent cells, and what several of them share.

@@ -1,36 +1,18 @@
-"""What several tests share: small texts, a model that is a table, a way to run the command."""
+"""Fixtures of several rooms: small texts, a model that is a table, a way to run the command."""
 
-import subprocess
-import sys
-from pathlib import Path
+import os
+
+# The networks of the tests are too small to share between threads, and each core has its worker.
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[name] = "1"
 
 import numpy as np
 import pytest
 import torch
+from support import commands, paths
+from support.engines import TableEngine
 
-# The networks of the tests are too small to share between threads, and the cores may be busy.
 torch.set_num_threads(1)
-
-SHARED = Path(__file__).parents[2] / "shared" / "data"
-
-
-class TableEngine:
-    """A bigram table with the interface of an engine; its state counts the ids read, by row."""
-
-    def __init__(self, logits):
-        self.logits = np.asarray(logits, dtype=np.float32)  # (V + 1, V)
-        self.vocabulary = self.logits.shape[1]
-        self.start = self.vocabulary
-
-    def initial_state(self, batch):
-        return ((np.zeros(batch, dtype=int),),)
-
-    def step(self, ids, state):
-        ((reads,),) = state
-        return self.logits[ids], ((reads + 1,),)
-
-    def join(self, states):
-        return ((np.concatenate([reads for ((reads,),) in states]),),)
 
 
 @pytest.fixture
@@ -57,7 +39,7 @@ def cycle_engine():
 @pytest.fixture(scope="session")
 def shakespeare():
     """The path of tiny Shakespeare."""
-    path = SHARED / "tinyshakespeare.txt"
+    path = paths.TEXTS / "tinyshakespeare.txt"
     if not path.exists():
         pytest.skip("../shared/data/tinyshakespeare.txt is not on this machine")
     return path
@@ -65,18 +47,8 @@ def shakespeare():
 
 @pytest.fixture(scope="session")
 def charlm():
-    """Runs `charlm ARGS` in a process of its own; text in and out."""
-
-    def run(*args, stdin="", cwd=None, timeout=120):
-        return subprocess.run(
-            [sys.executable, "-m", "charlm", *map(str, args)],
-            input=stdin if isinstance(stdin, bytes) else stdin.encode("utf-8"),
-            capture_output=True,
-            cwd=cwd,
-            timeout=timeout,
-        )
-
-    return run
+    """Runs `charlm ARGS` in a process of its own; text in, bytes out."""
+    return commands.charlm
 
 
 @pytest.fixture(scope="session")
