@@ -18,7 +18,7 @@ from charlm.preparation.reading import Reader
 from charlm.preparation.spool import Spool
 from charlm.tokenizer import Tokenizer
 from charlm.tokenizer.symbols import code_point
-from charlm.tokenizer.words import CODE_POINTS, PATTERNS, RECORD_END, Words
+from charlm.tokenizer.words import CODE_POINTS, RECORD_END, splitter
 
 NAMED = 10  # missing characters in one message
 
@@ -52,7 +52,7 @@ def numbering(config: PrepConfig, tokenizer: Tokenizer | None) -> Numbering:
     if config.level == "char":
         return Characters()
     if config.level == "word":
-        return WordNumbers(config.words)
+        return WordNumbers(config.words if tokenizer is None else tokenizer.pattern)
     if config.level == "bpe":
         assert tokenizer is not None
         return Pairs(tokenizer)
@@ -187,12 +187,16 @@ class Bytes:
 
 
 class WordNumbers:
-    """Numbers words, by a dictionary; `words` is a name of PATTERNS."""
+    """Numbers words as they stand in the text, by a dictionary.
+
+    `pattern`, a name of words.PATTERNS, says what a word is.
+    """
 
     boundary = 0
 
-    def __init__(self, words: str) -> None:
-        self._words = Words(PATTERNS[words])
+    def __init__(self, pattern: str) -> None:
+        self.pattern = pattern
+        self._words = splitter(pattern)
         self._numbers = _Numbers({RECORD_END: self.boundary})
 
     @property

@@ -11,6 +11,7 @@ from charlm.preparation.numbering import Characters, Numbering, WordNumbers
 from charlm.preparation.spool import StoredText
 from charlm.tokenizer import Tokenizer, forms
 from charlm.tokenizer.room import check_room
+from charlm.tokenizer.words import token
 
 WORDS_UNLESS_TOLD = 20_000
 PAIRS_UNLESS_TOLD = 1024
@@ -38,11 +39,16 @@ def fitting(
     With `grow` the tokenizer gets what it lacks of the vocabulary that would be made.
     """
     if isinstance(numbers, Characters | WordNumbers):
-        make = of_characters if isinstance(numbers, Characters) else of_words
+
+        def made() -> Vocabulary:
+            if isinstance(numbers, Characters):
+                return of_characters(numbers.symbols, counts, config)
+            return of_words(numbers.symbols, counts, config, numbers.pattern)
+
         if tokenizer is None:
-            return make(numbers.symbols, counts, config)
+            return made()
         if grow:
-            tokenizer = tokenizer.grown(make(numbers.symbols, counts, config).tokenizer.pieces)
+            tokenizer = tokenizer.grown(made().tokenizer.pieces)
         return by_symbol(tokenizer, numbers.symbols)
     if tokenizer is None:
         tokenizer = _made(forms.byte_form(boundary=config.records != "none"))
@@ -63,8 +69,16 @@ def of_characters(symbols: list[str], counts: np.ndarray, config: PrepConfig) ->
     return by_symbol(_made(stored), symbols)
 
 
-def of_words(symbols: list[str], counts: np.ndarray, config: PrepConfig) -> Vocabulary:
-    """The vocabulary of the words with these counts; number 0 is the boundary."""
+def of_words(
+    symbols: list[str], counts: np.ndarray, config: PrepConfig, pattern: str
+) -> Vocabulary:
+    """The vocabulary of the words with these counts; number 0 is the boundary.
+
+    `pattern`, a name of words.PATTERNS, says what has split the text.
+    """
+    found = symbols
+    if pattern == "spaces":
+        symbols, counts = _merged(symbols, counts)
     boundary = config.records != "none"
     size = config.vocab_size
     if config.words == "text":
@@ -77,10 +91,17 @@ def of_words(symbols: list[str], counts: np.ndarray, config: PrepConfig) -> Voca
     room = None if size is None else size - boundary - 1
     chosen = _most_frequent(symbols, counts, config.min_count, room)
     _check_room(len(chosen), config)
-    stored = forms.word_form(
-        chosen, boundary=boundary, normalize=config.normalize, words=config.words
-    )
-    return by_symbol(_made(stored), symbols)
+    stored = forms.word_form(chosen, boundary=boundary, normalize=config.normalize, words=pattern)
+    return by_symbol(_made(stored), found)
+
+
+def _merged(symbols: list[str], counts: np.ndarray) -> tuple[list[str], np.ndarray]:
+    """The tokens between spaces, each once, and how often they appear; number 0 stays."""
+    numbers = {"": 0}
+    table = [numbers.setdefault(token(s, "spaces"), len(numbers)) for s in symbols[1:]]
+    merged = np.zeros(len(numbers), dtype=np.int64)
+    np.add.at(merged, [0, *table], counts)
+    return list(numbers), merged
 
 
 def by_symbol(tokenizer: Tokenizer, symbols: list[str]) -> Vocabulary:
@@ -88,7 +109,8 @@ def by_symbol(tokenizer: Tokenizer, symbols: list[str]) -> Vocabulary:
     specials = (tokenizer.boundary, tokenizer.unknown)
     ids = {piece: id for id, piece in enumerate(tokenizer.pieces) if id not in specials}
     other = -1 if tokenizer.unknown is None else tokenizer.unknown
-    table = [ids.get(symbol.encode("utf-8"), other) for symbol in symbols]
+    names = (token(symbol, tokenizer.pattern) for symbol in symbols)
+    table = [ids.get(name.encode("utf-8"), other) for name in names]
     table[0] = -1 if tokenizer.boundary is None else tokenizer.boundary
     return Vocabulary(tokenizer, np.array(table))
 

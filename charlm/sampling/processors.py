@@ -192,7 +192,8 @@ def _of_symbols(tokenizer: Tokenizer, texts: Sequence[str], *, allowing: bool) -
         if tokenizer.level == "char":
             forms = [(symbol,) for symbol in normal]
         else:
-            bare = [word.removeprefix(" ") or word for word in tokenizer.splitter.split(normal)]
+            words = [tokenizer.token(word) for word in tokenizer.splitter.split(normal)]
+            bare = [word.removeprefix(" ") or word for word in words]
             forms = [(word, f" {word}") for word in bare]
         for symbols in forms:
             pieces = [symbol.encode("utf-8", "surrogateescape") for symbol in symbols]

@@ -19,7 +19,7 @@ from charlm.tokenizer import encoders, forms, nearest
 from charlm.tokenizer.normalizing import normalized
 from charlm.tokenizer.reading import Form, read
 from charlm.tokenizer.symbols import code_point, readable
-from charlm.tokenizer.words import PATTERNS, Words
+from charlm.tokenizer.words import Words, splitter, token
 from charlm.untrusted import read_text
 
 __all__ = ["Decoder", "Tokenizer"]
@@ -31,7 +31,8 @@ _UNICODE = re.compile("[^\ud800-\udfff]+")  # the others have no normal form
 class Tokenizer:
     """The two-way map between text and the ids 0 to `vocabulary` - 1.
 
-    Law: `decode(encode(text)) == text` (in its normal form, where the tokenizer has one) when
+    Law: `decode(encode(text)) == text` (in its normal form, where the tokenizer has one, and with
+    one space before every word and newline, where words are what stands between spaces) when
     nothing is unknown.
     """
 
@@ -40,7 +41,8 @@ class Tokenizer:
         self._form = form
         self.level: str = form.level
         self.normalize: str = form.normalize
-        self.words: str = form.words
+        self.pattern: str = form.pattern
+        self.words: str = "text" if form.pattern == "text" else "spaces"
         self.pieces: list[bytes] = form.pieces
         self.boundary: int | None = form.boundary
         self.unknown: int | None = form.unknown
@@ -140,7 +142,7 @@ class Tokenizer:
     @cached_property
     def splitter(self) -> Words:
         """What splits a text into this tokenizer's words."""
-        return Words(PATTERNS[self.words])
+        return splitter(self.pattern)
 
     @cached_property
     def _encoder(self) -> encoders.Encoder:
@@ -154,9 +156,13 @@ class Tokenizer:
         words = self.splitter.split(text)
         ids = ids.copy()
         for place in places:
-            word = nearest.word(words[place], self._known)
+            word = nearest.word(self.token(words[place]), self._known)
             ids[place] = -1 if word is None else self._known[word]
         return ids
+
+    def token(self, word: str) -> str:
+        """What a word of a text is in the vocabulary: itself, or between spaces with one space."""
+        return token(word, self.pattern)
 
     @property
     def _replacement(self) -> int:

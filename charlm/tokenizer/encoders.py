@@ -12,7 +12,7 @@ import numpy as np
 
 from charlm.errors import DataError
 from charlm.tokenizer.reading import Form
-from charlm.tokenizer.words import PAIR_PATTERN, PATTERNS, RECORD_END, Words
+from charlm.tokenizer.words import PAIR_PATTERN, RECORD_END, Words, splitter, token
 
 # Words whose byte pairs are remembered: a natural text has fewer, and no text fills the memory.
 REMEMBERED = 500_000
@@ -69,7 +69,8 @@ class WordEncoder:
 
     def __init__(self, form: Form) -> None:
         specials = (form.boundary, form.unknown)
-        self._words = Words(PATTERNS[form.words])
+        self._pattern = form.pattern
+        self._words = splitter(form.pattern)
         self._ids = {
             piece.decode("utf-8"): id for id, piece in enumerate(form.pieces) if id not in specials
         }
@@ -78,6 +79,8 @@ class WordEncoder:
         """The id of each word."""
         _utf8(text)
         words = self._words.split(text)
+        if self._pattern == "spaces":
+            words = [token(word, self._pattern) for word in words]
         ids = self._ids
         return np.fromiter((ids.get(word, -1) for word in words), np.int64, len(words))
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from charlm.errors import ConfigError
-from charlm.tokenizer.words import PAIR_PATTERN, PATTERNS
+from charlm.tokenizer.words import JOINED_PATTERN, PAIR_PATTERN, WORD_PATTERN
 
 BOUNDARY = "<boundary>"
 UNKNOWN = "<unk>"
@@ -34,8 +34,19 @@ def split_by(pattern: str) -> dict[str, Any]:
 
 
 CHAR_SPLIT = split_by(r"[\s\S]")
-WORD_SPLITS = {words: split_by(pattern) for words, pattern in PATTERNS.items()}
+SPACED_SPLIT = {**split_by(r"\n|[^\s]+"), "behavior": "Removed", "invert": True}
+WORD_SPLITS = {
+    "text": split_by(WORD_PATTERN),
+    "spaces": SPACED_SPLIT,
+    "joined": split_by(JOINED_PATTERN),
+}
 PAIR_SPLIT = {"type": "Sequence", "pretokenizers": [split_by(PAIR_PATTERN), BYTE_LEVEL]}
+
+
+FUSED = {"type": "Fuse"}
+# Each word after one space, as PTB and WikiText have them.
+SPACED = {"type": "Replace", "pattern": {"Regex": r"\A"}, "content": " "}
+WORD_DECODERS = {"spaces": {"type": "Sequence", "decoders": [SPACED, FUSED]}}
 
 
 def _byte_alphabet() -> str:
@@ -61,9 +72,14 @@ def char_form(symbols: Iterable[str], *, boundary: bool, unknown: bool, normaliz
 def word_form(
     symbols: Sequence[str], *, boundary: bool, normalize: str, words: str = "text"
 ) -> str:
-    """The form of a word vocabulary: specials first, then the words in the order given."""
+    """The form of a word vocabulary: specials first, then the words in the order given.
+
+    `words` is a name of words.PATTERNS, and `symbols` are called as `words.token` has it.
+    """
+    if words == "spaces":
+        symbols = [symbol.removeprefix(" ") for symbol in symbols]
     tokens = [*[BOUNDARY] * boundary, UNKNOWN, *symbols]
-    return _word_level(tokens, WORD_SPLITS[words], normalize)
+    return _word_level(tokens, WORD_SPLITS[words], normalize, WORD_DECODERS.get(words, FUSED))
 
 
 def byte_form(*, boundary: bool) -> str:
@@ -110,15 +126,19 @@ def pair_form(
 def grown(stored: str, symbols: Iterable[str]) -> str:
     """The stored form with `symbols`, which it lacks, after all its own."""
     form = json.loads(stored)
+    if form["pre_tokenizer"] == SPACED_SPLIT:
+        symbols = [symbol.removeprefix(" ") for symbol in symbols]
     vocabulary = form["model"]["vocab"]
     vocabulary |= {symbol: id for id, symbol in enumerate(symbols, len(vocabulary))}
     return _json(form)
 
 
-def _word_level(tokens: list[str], split: dict[str, Any], normalize: str) -> str:
+def _word_level(
+    tokens: list[str], split: dict[str, Any], normalize: str, decoder: dict[str, Any] = FUSED
+) -> str:
     vocabulary = {token: id for id, token in enumerate(tokens)}
     model = {"type": "WordLevel", "vocab": vocabulary, "unk_token": UNKNOWN}
-    return _form(model, split, {"type": "Fuse"}, normalize)
+    return _form(model, split, decoder, normalize)
 
 
 def _pairs(tokens: list[str], merges: list[Any], split: dict[str, Any], normalize: str) -> str:

@@ -20,7 +20,7 @@ _BYTES = {character: byte for byte, character in enumerate(forms.BYTE_ALPHABET)}
 class Form:
     """What a stored tokenizer says. `native` tells charlm's own forms from foreign ones.
 
-    `words` says what a word is, by a name of words.PATTERNS, where the level is word.
+    `pattern` says what a word is, by a name of words.PATTERNS, where the level is word.
     """
 
     level: str
@@ -29,7 +29,7 @@ class Form:
     unknown: int | None
     normalize: str
     native: bool
-    words: str = "text"
+    pattern: str = "text"
 
 
 def read(text: str) -> Form:
@@ -63,8 +63,8 @@ def _normalize(normalizer: Any) -> str:
 def _word_level(stored: dict[str, Any], model: dict[str, Any], normalize: str) -> Form:
     tokens = _tokens(model["vocab"])
     split = stored.get("pre_tokenizer")
-    words = next((words for words, ours in forms.WORD_SPLITS.items() if split == ours), None)
-    level = "char" if split == forms.CHAR_SPLIT else words and "word"
+    pattern = next((name for name, ours in forms.WORD_SPLITS.items() if split == ours), None)
+    level = "char" if split == forms.CHAR_SPLIT else pattern and "word"
     if level is None or stored.get("added_tokens") or model.get("unk_token") != forms.UNKNOWN:
         raise DataError("the tokenizer is of whole words, but not one that charlm made.")
     specials = {forms.BOUNDARY, forms.UNKNOWN}
@@ -77,11 +77,15 @@ def _word_level(stored: dict[str, Any], model: dict[str, Any], normalize: str) -
         raise DataError("the tokenizer's vocabulary is empty.")
     try:
         pieces = [b"" if token == forms.BOUNDARY else token.encode("utf-8") for token in tokens]
-        if words == "spaces":
+        if pattern == "spaces":
+            pieces = [piece and b" " + piece for piece in pieces]
+        elif pattern == "joined":
             pieces[tokens.index(forms.UNKNOWN)] = f" {forms.UNKNOWN}".encode()
     except UnicodeEncodeError as error:
         raise DataError("the tokenizer has a symbol that is not Unicode text.") from error
-    return Form(level, pieces, *_specials(tokens), normalize, native=True, words=words or "text")
+    return Form(
+        level, pieces, *_specials(tokens), normalize, native=True, pattern=pattern or "text"
+    )
 
 
 def _pairs(stored: dict[str, Any], model: dict[str, Any], normalize: str) -> Form:

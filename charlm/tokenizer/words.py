@@ -14,13 +14,21 @@ import numpy as np
 # gives the text. No match reaches across a newline, so a text may be cut after any.
 # NOTE: the engine inside `tokenizers` takes ² for a word character in \w, but not in [\w].
 WORD_PATTERN = r" ?[\w]+| ?[^\w\s]|\s"
-# What stands between spaces is a word, and a newline has the space before it, which texts prepared
-# so put there.
-SPACED_PATTERN = r" ?\n| ?[^\s]+|\s"
-PATTERNS = {"text": WORD_PATTERN, "spaces": SPACED_PATTERN}
+# What stands between spaces is a word and the end of a line is one too, whatever space is before
+# it. The last alternative, space before the end of the text, is no word.
+SPACED_PATTERN = r"[^\S\n]*\n|[^\S\n]*[^\s]+|[^\S\n]+\Z"
+# The same as it was once, when a word was another one where no space was before it.
+JOINED_PATTERN = r" ?\n| ?[^\s]+|\s"
+PATTERNS = {"text": WORD_PATTERN, "spaces": SPACED_PATTERN, "joined": JOINED_PATTERN}
 PAIR_PATTERN = r" ?[\w]+| ?[^\w\s]+|\n|[^\S\n]+(?!\S)|[^\S\n]"
 
 CODE_POINTS = 0x110000
+
+# What `\s` is to `tokenizers`, but for the newline.
+SPACES = (
+    "\t\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u2028\u2029\u202f\u205f\u3000"
+)
 
 # Stands for the end of a record among words; no decoded text has it.
 RECORD_END = "\udcff"
@@ -81,6 +89,35 @@ class Words:
         self._classes[codes] = ord("!")
         for kept, example in zip(self._classify, "a\t", strict=True):
             self._classes[[ord(character) for character in kept.normalize_str(text)]] = ord(example)
+
+
+class SpacedWords(Words):
+    """Splits text at spaces; each word carries the spaces before it, the last those after it."""
+
+    def __init__(self) -> None:
+        super().__init__(SPACED_PATTERN)
+
+    def split(self, text: str) -> list[str]:
+        """The words of `text`; joined, they are the text but for spaces after its last newline."""
+        words = super().split(text)
+        if words and not words[-1].strip(SPACES):
+            spaces = words.pop()
+            if words and not words[-1].endswith("\n"):
+                words[-1] += spaces
+        return words
+
+
+def splitter(pattern: str) -> Words:
+    """What splits a text into words, by a name of PATTERNS."""
+    return SpacedWords() if pattern == "spaces" else Words(PATTERNS[pattern])
+
+
+def token(word: str, pattern: str) -> str:
+    """What a word that a splitter has found is called in a vocabulary.
+
+    Between spaces all that surrounds a word is one space before it.
+    """
+    return f" {word.strip(SPACES)}" if pattern == "spaces" else word
 
 
 def last_cut(text: str, words: str = "text") -> int:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -12,9 +13,10 @@ from charlm import model_file
 from charlm.config import PrepConfig
 from charlm.corpus import Corpus, prepare
 from charlm.errors import ConfigError
+from charlm.preparation import cutting, sources
 from charlm.sampling.engine import NumpyEngine
 from charlm.tokenizer import Tokenizer, forms
-from charlm.tokenizer.words import SPACED_PATTERN, Words, last_cut
+from charlm.tokenizer.words import SPACES, last_cut, splitter
 
 WIKI = (
     " \n = Robert Boulter = \n \n Robert <unk> is an English film , television and theatre actor"
@@ -26,19 +28,21 @@ WIKI = (
 @pytest.mark.parametrize("name", TEXTS)
 def test_ids_are_those_of_tokenizers_and_nothing_known_is_lost(name):
     text = TEXTS[name]
-    words = dict.fromkeys(w for t in TEXTS.values() for w in Words(SPACED_PATTERN).split(t))
-    known = [word for word in words if word.strip() not in ("<unk>", "<boundary>")]
+    words = dict.fromkeys(f" {word}" for t in TEXTS.values() for word in naive(t))
+    known = [word for word in words if word.strip(" ") not in ("<unk>", "<boundary>")]
     stored = forms.word_form(known, boundary=False, normalize="none", words="spaces")
     ours, theirs = Tokenizer.from_json(stored), tokenizers.Tokenizer.from_str(stored)
     found = theirs.encode(text, add_special_tokens=False).ids
     assert ours.encode(text, "replace").tolist() == found
+    assert len(found) == len(naive(text))
+    assert ours.decode(found) == theirs.decode(found, skip_special_tokens=False)
     if ours.unknown not in found:
-        assert ours.decode(found) == text
+        assert ours.decode(found) == "".join(f" {word}" for word in naive(text))
 
 
 def test_a_text_is_cut_only_where_words_end():
     text = WIKI + "\u4e2d\u6587\uff0c\u4e2d\u6587"
-    split = Words(SPACED_PATTERN).split
+    split = splitter("spaces").split
     for end in range(len(text) + 1):
         cut = last_cut(text[:end], "spaces")
         assert split(text[:cut]) + split(text[cut:]) == split(text)
@@ -54,7 +58,65 @@ def data(tmp_path_factory):
 
 def naive(text):
     """A line's words, and one token for its end: how word models have long been counted."""
-    return [word for line in text.splitlines() for word in [*line.split(), "<eos>"]]
+    text = text.replace("\x1c", "\ue000")  # a space to Python, and not to Unicode
+    *lines, last = text.split("\n")
+    words = [word for line in lines for word in [*line.split(), "\n"]] + last.split()
+    return [word.replace("\ue000", "\x1c") for word in words]
+
+
+@pytest.mark.parametrize("before", ["", " ", "\t", "  \u3000"])
+@pytest.mark.parametrize("after", ["", " ", "\r", " \xa0 "])
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_the_spaces_at_the_ends_of_a_line_make_no_other_word(
+    tmp_path, monkeypatch, before, after, jobs
+):
+    monkeypatch.setattr(sources, "CHUNK", 64)
+    monkeypatch.setattr(cutting, "PIECE_BYTES", 256)
+    lines = [f"the cat {i} sees the  dog\tand <unk> the" for i in range(40)]
+    text = "".join(f"{before}{line}{after}\n" for line in lines)
+    (tmp_path / "text").write_text(text, newline="")
+    config = PrepConfig(level="word", words="spaces", val=0.1, test=0.1)
+    corpus = prepare([tmp_path / "text"], tmp_path / "corpus", config, jobs=jobs)
+    tokens = naive(text)
+    counted = Counter(token for token in tokens if token != "<unk>")
+    by_count = sorted(counted, key=lambda token: (-counted[token], f" {token}"))
+    numbered = {token: id for id, token in enumerate(["<unk>", *by_count])}
+    ids = np.concatenate([corpus.ids(split) for split in corpus.splits])
+    assert ids.tolist() == [numbered[token] for token in tokens]
+    theirs = tokenizers.Tokenizer.from_file(str(tmp_path / "corpus" / "tokenizer.json"))
+    assert theirs.get_vocab() == numbered
+    assert theirs.encode(text).ids == ids.tolist()
+    # What a token is called takes nothing from the length of the text.
+    sizes = [corpus.size(split) for split in corpus.splits]
+    assert sum(size.chars for size in sizes) == len(text)
+    assert sum(size.bytes for size in sizes) == len(text.encode())
+
+
+def test_a_tokenizer_of_old_keeps_its_words(tmp_path):
+    """Where a word without a space before it was another one."""
+    form = json.loads(forms.word_form([" a", "b", "\n"], boundary=False, normalize="none"))
+    form["pre_tokenizer"]["pattern"]["Regex"] = r" ?\n| ?[^\s]+|\s"
+    stored = json.dumps(form)
+    old, theirs = Tokenizer.from_json(stored), tokenizers.Tokenizer.from_str(stored)
+    assert old.encode("b a b  a\n \n").tolist() == theirs.encode("b a b  a\n \n").ids
+    assert old.decode(old.encode("b a a\n")) == "b a a\n"
+    (tmp_path / "text").write_text("b a\nb c\n")
+    config = PrepConfig(level="word", val=0, test=0)
+    corpus = prepare([tmp_path / "text"], tmp_path / "data", config, tokenizer=old, grow=True)
+    assert corpus.tokenizer.pieces == [b" <unk>", b" a", b"b", b"\n", b" c"]
+    assert corpus.tokenizer.decode(corpus.ids("train")) == "b a\nb c\n"
+
+
+def test_spaces_are_those_of_tokenizers():
+    letters = "".join(map(chr, [*range(0xD800), *range(0xE000, 0x110000)]))
+    found = tokenizers.normalizers.Replace(tokenizers.Regex(r"[^\s]"), "").normalize_str(letters)
+    assert sorted(f"{SPACES}\n") == sorted(found)
+
+
+def test_a_run_of_spaces_is_split_in_linear_time():
+    """Of the quadratic kind this takes an hour."""
+    for text in (" " * 2_000_000, "a" + " " * 2_000_000 + "b", "a\n" + "\t" * 2_000_000):
+        assert len(splitter("spaces").split(text)) == len(naive(text))
 
 
 def test_a_prepared_text_has_the_tokens_that_are_counted_in_it(data):
