@@ -10,7 +10,7 @@ from charlm import adaptation, model_file
 from charlm.config import PLAINLY, AdaptationConfig, PrepConfig
 from charlm.errors import ConfigError, DataError
 from charlm.measuring.bootstrap import block_begins, interval
-from charlm.measuring.stretches import cold_nats, record_begins, records_nats, text_nats
+from charlm.measuring.parallel import cold_nats, record_begins, records_nats, text_nats
 from charlm.model_file import Model
 from charlm.preparation.reading import Reader
 from charlm.preparation.records import BOUNDARY_CHARS

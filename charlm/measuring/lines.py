@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from charlm.measuring.evaluation import raw_encoder
-from charlm.measuring.stretches import records_nats, text_nats
+from charlm.measuring.parallel import records_nats, text_nats
 from charlm.model_file import Model
 from charlm.sampling.engine import NumpyEngine
 from charlm.tokenizer import Tokenizer

@@ -77,6 +77,22 @@ class Bidirectional(Network):
         """
         if after is None:
             return super().scan(torch, w, ids, state, hooks)
+        x, state = self.merged(torch, w, ids, state, after, hooks)
+        return self.merged_logits(torch, w, x), state
+
+    def merged(
+        self,
+        torch: Any,
+        w: Weights,
+        ids: Array,
+        state: tuple[State, ...],
+        after: After,
+        hooks: Hooks = NOTHING,
+    ) -> tuple[Array, tuple[State, ...]]:
+        """Both stacks' outputs as one (B, T, D) after each of ids (B, T), and the last state.
+
+        With `merged_logits` it is a scan.
+        """
         x = ops.lookup(torch, w["embedding"], ids)
         left, state = self.stack.scan(torch, w["stack"], x, state, hooks)
         x = ops.lookup(torch, w["embedding"], after.ids)
@@ -84,7 +100,11 @@ class Bidirectional(Network):
         outputs, _ = self.right.scan(torch, w["right"], x, begin, hooks)
         places = after.turns[..., None].expand(-1, -1, outputs.shape[-1])
         left, right = hooks.top(left), hooks.top(outputs.gather(1, places))
-        return self.merge(torch, w, left, right, after.distances), state
+        return self._merged(torch, w, left, right, after.distances), state
+
+    def merged_logits(self, xp: Any, w: Weights, x: Array) -> Array:
+        """The logits (..., V) from both stacks' outputs as one (..., D)."""
+        return super().logits(xp, w, xp.tanh(x))
 
     def merge(self, xp: Any, w: Weights, left: Array, right: Array, distances: Array) -> Array:
         """The logits (..., V) of a place from both stacks' outputs (..., D).
@@ -92,18 +112,18 @@ class Bidirectional(Network):
         `distances` (...) says how many places on the right stack's reading begins; 0 is for
         nothing known there, and leaves `right` out.
         """
+        return self.merged_logits(xp, w, self._merged(xp, w, left, right, distances))
+
+    def _merged(self, xp: Any, w: Weights, left: Array, right: Array, distances: Array) -> Array:
         merge, known = w["merge"], (distances > 0)[..., None]
         distances = xp.clip(distances, 0, DISTANCES)
         right = right * ops.lookup(xp, merge["gate"], distances) * known
         x = left @ merge["left"].T + right @ merge["right"].T
-        return self._logits(xp, w, x + ops.lookup(xp, merge["distance"], distances))
+        return x + ops.lookup(xp, merge["distance"], distances)
 
     def logits(self, xp: Any, w: Weights, x: Array) -> Array:
         """The logits (..., V) from the left stack's output (..., D): nothing is known beyond."""
-        return self._logits(xp, w, x @ w["merge"]["left"].T + w["merge"]["distance"][0])
-
-    def _logits(self, xp: Any, w: Weights, x: Array) -> Array:
-        return super().logits(xp, w, xp.tanh(x))
+        return self.merged_logits(xp, w, x @ w["merge"]["left"].T + w["merge"]["distance"][0])
 
     def _weights(self) -> Found:
         D, E, V = self.config.width, self.config.embedding, self.vocabulary

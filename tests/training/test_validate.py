@@ -4,16 +4,17 @@ import numpy as np
 import pytest
 import torch
 
+from charlm.cells import CELLS
 from charlm.config import NetworkConfig, PrepConfig, TrainingConfig
 from charlm.corpus import prepare
-from charlm.network import Network
+from charlm.measuring import parallel
+from charlm.network import Network, build
 from charlm.sampling.engine import NumpyEngine
 from charlm.score import token_nats
-from charlm.training import validate as module
 from charlm.training.initialise import initial_weights
-from charlm.training.streams import IGNORED, streams_of
+from charlm.training.streams import streams_of
 from charlm.training.trainer import Trainer
-from charlm.training.validate import seconds_needed, validate
+from charlm.training.validate import ScannedReader, seconds_needed, validate
 
 TEXT = "the cat sat on the mat; the dog sat on the log.\n"
 
@@ -53,49 +54,56 @@ def test_equals_one_read_of_the_split_by_the_numpy_engine(tmp_path):
     assert score.nats == pytest.approx(nats.sum(), rel=1e-5)
 
 
-def test_a_stretch_that_began_in_the_wrong_state_is_read_again(tmp_path, monkeypatch):
-    """Without warm-up every stretch but the first begins wrong; reading again mends it."""
+def test_a_chunk_that_began_in_the_wrong_state_is_read_again(tmp_path, monkeypatch):
+    """Without warm-up every chunk but the first begins wrong; reading again mends it."""
     corpus = prepared(tmp_path, shuffled_words(8000), val=0.3, test=0)
     network, weights = trained(corpus)
     expected = validate(network, weights, corpus).nats
-    monkeypatch.setattr(module, "WARMUP", 1)
+    monkeypatch.setattr(parallel, "WARMUP", 1)
     assert validate(network, weights, corpus).nats == pytest.approx(expected, rel=1e-5)
-    monkeypatch.setattr(module, "TOLERANCE", 1e9)
+    monkeypatch.setattr(parallel, "TOLERANCE", 1e9)
     assert validate(network, weights, corpus).nats != pytest.approx(expected, rel=1e-5)
 
 
-def test_reading_again_ends_where_the_state_is_what_it_was(tmp_path, monkeypatch):
-    corpus = prepared(tmp_path, shuffled_words(80_000), val=0.3, test=0)
-    network, weights = trained(corpus)
-    monkeypatch.setattr(module, "WARMUP", 1)
-    read, found = [], []
-    batches = module._stretches
-    monkeypatch.setattr(
-        module, "_stretches", lambda *a, **k: (read.append(b) or b for b in batches(*a, **k))
-    )
-    for pieces in (1, 16):
-        monkeypatch.setattr(module, "PIECES", pieces)
-        nats = validate(network, weights, corpus).nats
-        found.append((nats, sum(b.targets.size for b in read)))
-        read.clear()
-    (all_again, twice), (some_again, tokens) = found
-    assert some_again == pytest.approx(all_again, rel=1e-5)
-    length = corpus.size("val").tokens
-    assert tokens < 1.3 * length < 1.9 * length < twice
+@pytest.mark.parametrize("records", ["none", "line"])
+def test_training_and_eval_have_one_figure(tmp_path, records):
+    text = shuffled_words(8000)
+    text = text if records == "none" else text.replace("the", "the\n") + " " + text[:9000]
+    corpus = prepared(tmp_path, text, val=0.4, test=0, records=records)
+    network, weights = trained(corpus, steps=30)
+    found = engine(network, weights)
+    ids = np.asarray(corpus.ids("val"))
+    if records == "none":
+        nats = parallel.text_nats(found, ids)
+    else:
+        assert np.diff(parallel.record_begins(ids, corpus.tokenizer.boundary)).max() < len(ids)
+        nats = parallel.records_nats(found, ids, corpus.tokenizer.boundary)
+    assert validate(network, weights, corpus).nats == pytest.approx(nats.sum(), rel=1e-6)
 
 
-@pytest.mark.parametrize("length", [1, 2, 1023, 1024, 2049, 5000, 65_600, 111_540, 500_000])
-def test_stretches_have_every_token_once(length):
-    ids = np.arange(length)
-    begins, stretch = module._cut(length)
-    batches = list(module._stretches(ids, begins, begins + stretch, 10**6, fresh=False))
-    inputs = np.concatenate([batch.inputs for batch in batches], axis=1)
-    targets = np.concatenate([batch.targets for batch in batches], axis=1)
-    counted = targets != IGNORED
-    np.testing.assert_array_equal(np.sort(targets[counted]), ids)
-    after_the_first = counted & (targets != 0)
-    np.testing.assert_array_equal(inputs[after_the_first], targets[after_the_first] - 1)
-    assert inputs[targets == 0] == 10**6
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("members", [1, 2])
+def test_torch_and_numpy_read_alike(cell, members, monkeypatch):
+    monkeypatch.setattr(parallel, "LEAST", 64)
+    monkeypatch.setattr(parallel, "LONG", 200)
+    monkeypatch.setattr(parallel, "MOST_LOGITS", 500)
+    network = build(NetworkConfig(cell=cell, width=16, members=members, norm="layer"), 7)
+    weights = initial_weights(network, 1)
+    scanned = ScannedReader(network, network.arrange(weights))
+    stepped = parallel.SteppedReader(engine(network, weights))
+    assert parallel.rows_of(scanned) == parallel.rows_of(stepped) > 1
+    ids = np.random.default_rng(0).integers(0, 7, 700)
+    begins = np.array([0, 0, 3, 103, 104, 104, 430, 699])
+    with torch.no_grad():
+        one, two = (parallel.text_figures(reader, ids) for reader in (scanned, stepped))
+        three, four = (
+            parallel.record_figures(reader, ids, begins) for reader in (scanned, stepped)
+        )
+    np.testing.assert_allclose(one[0], two[0], atol=1e-4)
+    np.testing.assert_allclose(three, four, atol=1e-4)
+    for layer, other in zip(one[1], two[1], strict=True):
+        for a, b in zip(layer, other, strict=True):
+            np.testing.assert_allclose(a.numpy(), b, atol=2e-3)
 
 
 def test_a_short_split_is_read_in_one_piece_exactly(tmp_path):
@@ -125,7 +133,7 @@ def test_how_it_is_cut_in_time_changes_nothing(tmp_path, monkeypatch):
     network, weights = trained(corpus, steps=10)
     found = []
     for context in (1, 7, 128, 1000):
-        monkeypatch.setattr(module, "CONTEXT", context)
+        monkeypatch.setattr(parallel, "CONTEXT", context)
         found.append(validate(network, weights, corpus).nats)
     assert found == pytest.approx([found[0]] * 4, rel=1e-6)
 
