@@ -1,7 +1,20 @@
-"""`python -m charlm` is `charlm`."""
+"""The program: `charlm`, and `python -m charlm`."""
 
 import sys
 
-from charlm.cli import main
+from charlm import signals
 
-sys.exit(main())
+
+def main() -> int:
+    """Runs the command line and returns its exit status; signals end it from the first moment."""
+    with signals.ending(for_good=True):
+        try:
+            from charlm import cli  # which takes a while
+
+            return cli.main()
+        except KeyboardInterrupt as interrupt:
+            return signals.status_of(interrupt)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

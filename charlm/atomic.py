@@ -10,10 +10,11 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from charlm.errors import CharlmError, DataError
+from charlm.signals import undone
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -21,23 +22,19 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Yields a temporary path; what stands there when the block ends becomes `path`."""
-    try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    except OSError as error:
-        error.filename = str(path)  # which was asked for
-        raise
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        with room_for(path):
-            yield temporary
-            # mkstemp makes private files; a result gets the permissions any new file would have.
-            temporary.chmod(0o666 & ~_umask())
-            _fsync(temporary)
-            temporary.replace(path)
-            _fsync(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+    temporary = _beside(path, path.parent)
+    with _removed(temporary), room_for(path):
+        try:
+            temporary.touch(0o600, exist_ok=False)
+        except OSError as error:
+            error.filename = str(path)  # which was asked for
+            raise
+        yield temporary
+        # It was private; a result gets the permissions any new file would have.
+        temporary.chmod(0o666 & ~_umask())
+        _fsync(temporary)
+        temporary.replace(path)
+        _fsync(path.parent)
 
 
 @contextmanager
@@ -53,19 +50,32 @@ def whole_directory(
     path = path.absolute()  # "." has no parent to write beside
     refuse_existing(path, markers=(marker,), force=force)
     path.parent.mkdir(parents=True, exist_ok=True)
-    place = path.parent if within is None else within
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=place))
+    temporary = _beside(path, path.parent if within is None else within)
+    with _removed(temporary), room_for(path):
+        temporary.mkdir(0o700)
+        yield temporary
+        temporary.chmod(0o777 & ~_umask())
+        for file in temporary.iterdir():
+            _fsync(file)
+        _fsync(temporary)
+        _swap(temporary, path)
+        _fsync(path.parent)
+
+
+@contextmanager
+def temporary_directory(prefix: str) -> Iterator[Path]:
+    """Yields a directory in the system's place for such, which is removed with all that it holds.
+
+    Raises DataError where there is no such place.
+    """
     try:
-        with room_for(path):
-            yield temporary
-            temporary.chmod(0o777 & ~_umask())
-            for file in temporary.iterdir():
-                _fsync(file)
-            _fsync(temporary)
-            _swap(temporary, path)
-            _fsync(path.parent)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        place = Path(tempfile.gettempdir())
+    except FileNotFoundError as error:
+        raise DataError(f"{error.strerror}. Name one in TMPDIR.") from error
+    temporary = place / f"{prefix}{os.urandom(4).hex()}"
+    with _removed(temporary):
+        temporary.mkdir(0o700)
+        yield temporary
 
 
 @contextmanager
@@ -124,6 +134,26 @@ def locked(folder: Path, taken: CharlmError) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def _beside(path: Path, folder: Path) -> Path:
+    """A name in `folder` that nothing has yet, by which one sees that `path` is being written."""
+    return folder / f".{path.name}.{os.urandom(4).hex()}.tmp"
+
+
+@contextmanager
+def _removed(temporary: Path) -> Iterator[None]:
+    """Removes what stands there when the block ends, also where a signal ends the process."""
+
+    def remove() -> None:
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                temporary.unlink()
+
+    with undone(remove):
+        yield
 
 
 def _swap(new: Path, path: Path) -> None:

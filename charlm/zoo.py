@@ -6,7 +6,6 @@ told through `Watch`.
 """
 
 import itertools
-import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from charlm import model_file
+from charlm import atomic, model_file
 from charlm.config import NetworkConfig, TrainingConfig
 from charlm.corpus import Corpus
 from charlm.model_file import Model
@@ -85,9 +84,9 @@ def warm_up(corpus: Corpus, training: TrainingConfig) -> None:
 
     What torch loads for its first update, a second or so, would else be the first cell's loss.
     """
-    with tempfile.TemporaryDirectory(prefix="charlm-zoo-") as folder:
+    with atomic.temporary_directory("charlm-zoo-") as folder:
         small = NetworkConfig(width=WIDTH_STEP)
-        run = begin.begin(corpus, Path(folder), small, training, Listener(), time.monotonic())
+        run = begin.begin(corpus, folder, small, training, Listener(), time.monotonic())
         run.trainer.step(0.0)
 
 

@@ -2,21 +2,21 @@
 
 stdout carries the result only; everything else goes to stderr. Exit status: 0 done (also when a
 reader such as `head` has closed the pipe), 1 an error the user can put right, 2 wrong usage,
-130 interrupted. A bug shows its traceback. Nothing here imports numpy or torch before a command
-runs.
+128 and the signal's number where one ended it. A bug shows its traceback. Nothing here imports
+numpy or torch before a command runs.
 """
 
 import difflib
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import click
 
-from charlm import __version__
-from charlm.cli.interrupting import INTERRUPTED, imports_can_be_interrupted
+from charlm import __version__, signals
 from charlm.cli.shading import harmless
 from charlm.errors import CharlmError
 from charlm.process import tune_process
@@ -69,25 +69,30 @@ class Commands(click.Group):
 
     def make_context(self, *args: object, **kwargs: object) -> click.Context:
         """Reads the command line, which is where help is shown."""
-        with _readers_may_leave():
+        with _ended_quietly():
             return super().make_context(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> object:
         """Runs the command."""
-        with _readers_may_leave():
+        with _ended_quietly():
             result = super().invoke(ctx)
             sys.stdout.flush()
         return result
 
 
 @contextmanager
-def _readers_may_leave() -> Iterator[None]:
-    """Ends the program quietly, with status 0, when the reader of stdout has gone away."""
+def _ended_quietly() -> Iterator[None]:
+    """Ends the program without a word at a signal, and where the reader of stdout has gone away."""
     try:
         yield
     except BrokenPipeError:
         _give_up_stdout()
         raise click.exceptions.Exit(0) from None
+    except KeyboardInterrupt as interrupt:
+        if sys.stderr.isatty():
+            with suppress(OSError):
+                click.echo(err=True)  # below the terminal's ^C
+        raise click.exceptions.Exit(signals.status_of(interrupt)) from None
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -106,7 +111,7 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the command line and returns its exit status."""
     tune_process()
     try:
-        with imports_can_be_interrupted():
+        with signals.ending():
             status = _status(argv)
     except Exception:
         _leave(1)
@@ -128,8 +133,10 @@ def _status(argv: list[str] | None) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
+    except KeyboardInterrupt as interrupt:
+        return signals.status_of(interrupt)
     except click.Abort:
-        return INTERRUPTED
+        return 128 + signal.SIGINT
     except CharlmError as error:
         # A message may quote a file that somebody made to upset a terminal.
         click.echo(f"charlm: {harmless(str(error))}", err=True)

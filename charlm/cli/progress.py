@@ -1,6 +1,8 @@
 """What `train` shows while it works: a bar on a terminal, and a line for each validation."""
 
 import math
+import os
+import signal
 import sys
 import time
 from contextlib import suppress
@@ -56,7 +58,7 @@ class Progress:
         """The listener that shows what a run tells here."""
         from charlm.training.standing import Listener
 
-        return Listener(report=self._report, say=self.say, update=self._update)
+        return Listener(report=self._report, say=self.say, update=self._update, stopping=_stopping)
 
     def say(self, text: str) -> None:
         """Writes a line above the bar. A run goes on though nobody reads what it says."""
@@ -135,6 +137,19 @@ class Progress:
             f"step {entry['steps']:,}: validation {self.figures(entry['val_nats_per_char'])}"
             + ("" if entry["best"] else " (not the best)")
         )
+
+
+def _stopping(number: int) -> None:
+    """Says at once that a signal was heard; what it asks for may take its time."""
+    if number == signal.SIGINT:
+        text = "saving; press again to stop at once"
+    else:
+        text = f"saving after {signal.Signals(number).name}"
+    if sys.stderr.isatty():
+        text = f"\n{text}"  # below the bar, and the ^C
+    with suppress(OSError):
+        # The signal may have come while the stream itself was writing.
+        os.write(sys.stderr.fileno(), f"{text}\n".encode())
 
 
 def _remedy(run: "Run", updates: int) -> str:

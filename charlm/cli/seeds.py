@@ -2,6 +2,7 @@
 
 import json
 import math
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,13 +36,13 @@ def train_seeds(
     if lengths := sorted(changes.keys() - {"device"}):
         raise click.UsageError(
             f"--{lengths[0]} is the same for all seeds in {out} and stays as it was; to go further"
-            f" with one of them: charlm train --resume {one}"
+            f" with one of them: charlm train --resume {shlex.quote(str(one))}"
         )
     before = {seed: seeds.result_before(seed, run) for seed, run in runs.items()}
     if all(before.values()):
         raise ConfigError(
             f"{out} has reached its end, with each of its {len(runs)} seeds. To go further with one"
-            f" of them: charlm train --resume {one}"
+            f" of them: charlm train --resume {shlex.quote(str(one))}"
         )
     results: list[Result] = []
     for place, (seed, run) in enumerate(runs.items(), 1):

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shlex
 import sys
 import time
 from dataclasses import fields
@@ -112,7 +113,7 @@ def command(
         if not corpus.exists() and str(corpus) != "-":
             raise DataError(
                 f"{corpus} does not exist; give a text file, or a corpus, which"
-                f" `charlm prep TEXT -o {corpus}` makes."
+                f" `charlm prep TEXT -o {shlex.quote(str(corpus))}` makes."
             )
     if len(corpora) > 1:
         if resume is not None:
@@ -182,7 +183,8 @@ def command(
         if as_json:
             _print_outcome(out, outcome)
     if signal is not None:
-        click.echo(f"stopped and saved; to go on: charlm train --resume {out}", err=True)
+        again = f"charlm train --resume {shlex.quote(str(out))}"
+        click.echo(f"stopped and saved; to go on: {again}", err=True)
         sys.stdout.flush()
         ctx.exit(128 + signal)
 

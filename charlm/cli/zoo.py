@@ -1,17 +1,16 @@
 """`charlm zoo`: every cell on one corpus, for the same time at about the same size; one table."""
 
 import random
-import signal
-import tempfile
+import shlex
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from charlm import atomic
 from charlm.cells import CELLS
 from charlm.cli.options import PATH, CellNames, Duration
 from charlm.cli.shading import json_line
@@ -90,8 +89,6 @@ def command(
     if force and out is None:
         raise click.UsageError("--force replaces the runs in -o DIR; there are none without -o.")
     names = list(dict.fromkeys(",".join(cells).split(","))) if cells else list(CELLS)
-    # The temporary directory must not outlive us; Ctrl-C unwinds the stack already.
-    signal.signal(signal.SIGTERM, _leave)
 
     from charlm.corpus import Corpus
 
@@ -114,10 +111,10 @@ def command(
         vocabulary = prepared.tokenizer.vocabulary
         parameters = parameters or zoo.usual_parameters(vocabulary)
         networks = [zoo.contestant(name, vocabulary, parameters) for name in names]
-        runs = [Path(folder, name) for name in names]
+        runs = [folder / name for name in names]
         for run in runs:
             directory.check_directory(run, force=force)
-        Path(folder).mkdir(parents=True, exist_ok=True)  # whether it can be is told before training
+        folder.mkdir(parents=True, exist_ok=True)  # whether it can be is told before training
         for run in runs:
             stack.enter_context(directory.held(run))
         zoo.warm_up(prepared, training)
@@ -135,22 +132,17 @@ def command(
                     continue
             if outcome.signal is not None:
                 if out is not None:
-                    progress.say(f"stopped and saved; to go on: charlm train --resume {run}")
+                    again = f"charlm train --resume {shlex.quote(str(run))}"
+                    progress.say(f"stopped and saved; to go on: {again}")
                 ctx.exit(128 + outcome.signal)
             show(zoo.measure(run, chars_per_s, seed))
     if failed:
         ctx.exit(1)
 
 
-def _folder(out: Path | None) -> AbstractContextManager[Path | str]:
+def _folder(out: Path | None) -> AbstractContextManager[Path]:
     """Where the runs go: a directory to keep, or one that is removed again."""
-    if out is None:
-        return tempfile.TemporaryDirectory(prefix="charlm-zoo-")
-    return nullcontext(out)
-
-
-def _leave(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)
+    return atomic.temporary_directory("charlm-zoo-") if out is None else nullcontext(out)
 
 
 def _table(networks: list["Network"]) -> Callable[["Row"], None]:

@@ -26,8 +26,8 @@ from charlm.serving.limits import CONNECTIONS, HEADERS_S, Limits
 from charlm.serving.metrics import Metrics
 from charlm.serving.request import RequestError
 from charlm.serving.worker import Worker
+from charlm.signals import ENDING
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 LINGER_S = 1.0
 STEP_S = 5.0  # that the worker may take for the step that it is in at the end
 
@@ -37,7 +37,7 @@ Tell = Callable[[str], None]
 def serve(
     paths: Sequence[Path], limits: Limits, *, host: str, port: int, token: str | None, tell: Tell
 ) -> None:
-    """Serves the models at `paths` until SIGINT or SIGTERM, and then what has been begun.
+    """Serves the models at `paths` until SIGINT, SIGTERM or SIGHUP, and then what has been begun.
 
     `tell` gets a line where it listens, and one where it stops. Raises ConfigError for models
     whose names are the same or an address that cannot be had, and CharlmError where requests had
@@ -136,7 +136,8 @@ class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Stops at a signal, and leaves it at that: what was drained has ended well."""
-        before = {number: signal.signal(number, self.handle_exit) for number in SIGNALS}
+        numbers = [n for n in ENDING if signal.getsignal(n) is not signal.SIG_IGN]
+        before = {number: signal.signal(number, self.handle_exit) for number in numbers}
         try:
             yield
         finally:
@@ -145,7 +146,8 @@ class _Server(uvicorn.Server):
 
     def handle_exit(self, number: int, frame: FrameType | None) -> None:
         """At the first signal nothing more is taken in; at a second one nothing is finished."""
-        self.force_exit = self.should_exit
+        # A terminal that goes away sends several, and beside SIGTERM.
+        self.force_exit = self.should_exit and number != signal.SIGHUP
         self.should_exit = self._worker.draining = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

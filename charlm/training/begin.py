@@ -4,6 +4,7 @@ import json
 import math
 import os
 import random
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -123,7 +124,7 @@ def resume(
         if corpus_path is None:
             raise DataError(
                 f"{last.corpus_path}, the corpus of {out}, is not there any more."
-                f" Say where it is: charlm train CORPUS --resume {out}"
+                f" Say where it is: charlm train CORPUS --resume {shlex.quote(str(out))}"
             )
     corpus = Corpus(corpus_path)
     corpus.verify()

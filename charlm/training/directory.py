@@ -16,6 +16,7 @@ from charlm.config import PrepConfig
 from charlm.corpus import Corpus, join, prepare
 from charlm.errors import DataError, TrainingError
 from charlm.model_file import Model
+from charlm.signals import undone
 from charlm.training import checkpoint
 from charlm.training.fine_tuning import fitted
 from charlm.training.keeping import LOG_NAME
@@ -113,15 +114,16 @@ def held(out: Path) -> Iterator[None]:
     taken = TrainingError(
         f"another process is training in {out}; wait for it, or choose another name."
     )
-    try:
-        with atomic.locked(out, taken):
-            atomic.clear_away(out, (checkpoint.LAST_NAME, model_file.MODEL_NAME, SEEDS_NAME))
-            _put_back(out)
-            yield
-    finally:
+
+    def remove() -> None:
         if new:
             with suppress(OSError):
                 out.rmdir()
+
+    with undone(remove), atomic.locked(out, taken):
+        atomic.clear_away(out, (checkpoint.LAST_NAME, model_file.MODEL_NAME, SEEDS_NAME))
+        _put_back(out)
+        yield
 
 
 def begun_by(out: Path, job: int | None) -> bool:

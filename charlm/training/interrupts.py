@@ -1,21 +1,27 @@
-"""SIGINT and SIGTERM as a wish to stop: the first is noted, the second acts at once."""
+"""Signals as a wish to stop: the first is noted, the second acts at once."""
 
 import signal
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+from charlm.signals import ENDING
 
 
 class Interrupts:
     """While entered, `received` is None, or the number of the signal that asked to stop.
 
-    What comes within `repeats_s` seconds of the first is a repetition of it, and does nothing.
+    The first one calls `noted`, within a signal handler. What comes within `repeats_s` seconds of
+    it is a repetition and does nothing, and so is every further SIGHUP: a terminal that goes away
+    sends several, and beside SIGTERM. What the process ignores stays ignored.
     """
 
-    def __init__(self, repeats_s: float = 0.0) -> None:
+    def __init__(
+        self, noted: Callable[[int], None] = lambda number: None, repeats_s: float = 0.0
+    ) -> None:
         self.received: int | None = None
+        self._noted = noted
         self._repeats_s = repeats_s
         self._received_at = 0.0
         self._before: dict[int, object] = {}
@@ -23,23 +29,21 @@ class Interrupts:
     def __enter__(self) -> "Interrupts":
         # Only the main thread may set handlers; elsewhere the program that calls us has its own.
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
+            for number in ENDING:
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._restore()
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
         if self.received is None:
             self.received, self._received_at = number, now
-            if not self._repeats_s:
-                self._restore()
-        elif now - self._received_at > self._repeats_s:
-            self._restore()
+            self._noted(number)
+        elif number != signal.SIGHUP and now - self._received_at >= self._repeats_s:
+            self.__exit__()
             signal.raise_signal(number)
-
-    def _restore(self) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        self._before = {}

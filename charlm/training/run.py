@@ -65,9 +65,10 @@ class Run:
         self._validates = corpus.size("val").tokens > 0
 
     def go(self) -> Outcome:
-        """Trains to the end, or until SIGINT, SIGTERM or patience stops it, and saves."""
+        """Trains to the end, or until a signal or patience stops it, and saves."""
         # torchrun passes signals on, and Slurm may have given them to every process before.
-        with Interrupts(REPEATS_S if self.ranks.job is not None else 0.0) as interrupts:
+        repeats_s = REPEATS_S if self.ranks.job is not None else 0.0
+        with Interrupts(self.listener.stopping, repeats_s) as interrupts:
             self._agree(interrupts)
             if self.trainer.steps == 0:
                 self.save()  # from here on there is always something to go on with

@@ -9,11 +9,15 @@ from charlm.untrusted import fits
 
 @dataclass
 class Listener:
-    """What a run tells while it goes: log objects, text for people, and each update's progress."""
+    """What a run tells while it goes: log objects, text for people, and each update's progress.
+
+    `stopping` gets the number of the signal that asks the run to stop, within the signal's handler.
+    """
 
     report: Callable[[dict[str, Any]], None] = lambda entry: None
     say: Callable[[str], None] = lambda text: None
     update: Callable[[float, int], None] = lambda progress, tokens: None
+    stopping: Callable[[int], None] = lambda number: None
 
 
 @dataclass
