@@ -44,7 +44,11 @@ def _left(folder: Path, say: Callable[[str], None]) -> bool:
     """Whether there is something to go on from; says where it lies."""
     found = any(folder.glob("*.json"))
     if found:
-        say(f"stopped; the same command goes on from what is done, which lies in {folder}")
+        size_bytes = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+        say(
+            f"stopped; the same command goes on from what is done, {size_bytes / 1e6:,.1f} MB in"
+            f" {folder}, which can be removed"
+        )
     return found
 
 
