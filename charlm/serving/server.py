@@ -123,6 +123,7 @@ class _Server(uvicorn.Server):
         self.cut_off = 0
         self._worker = worker
         self._say = tell
+        self._asked = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -146,9 +147,10 @@ class _Server(uvicorn.Server):
 
     def handle_exit(self, number: int, frame: FrameType | None) -> None:
         """At the first signal nothing more is taken in; at a second one nothing is finished."""
-        # A terminal that goes away sends several, and beside SIGTERM.
-        self.force_exit = self.should_exit and number != signal.SIGHUP
         self.should_exit = self._worker.draining = True
+        # A terminal that goes away sends SIGHUP more than once, and beside SIGTERM.
+        if number != signal.SIGHUP:
+            self.force_exit, self._asked = self._asked, True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         pending = self._worker.pending

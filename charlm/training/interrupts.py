@@ -13,8 +13,8 @@ class Interrupts:
     """While entered, `received` is None, or the number of the signal that asked to stop.
 
     The first one calls `noted`, within a signal handler. What comes within `repeats_s` seconds of
-    it is a repetition and does nothing, and so is every further SIGHUP: a terminal that goes away
-    sends several, and beside SIGTERM. What the process ignores stays ignored.
+    it is a repetition and does nothing. SIGHUP is neither first nor second in this: a terminal that
+    goes away sends several, and SIGTERM beside them. What the process ignores stays ignored.
     """
 
     def __init__(
@@ -23,7 +23,7 @@ class Interrupts:
         self.received: int | None = None
         self._noted = noted
         self._repeats_s = repeats_s
-        self._received_at = 0.0
+        self._asked_at: float | None = None  # by a signal that can be a first one
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> "Interrupts":
@@ -40,10 +40,14 @@ class Interrupts:
         self._before = {}
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        now = time.monotonic()
         if self.received is None:
-            self.received, self._received_at = number, now
+            self.received = number
             self._noted(number)
-        elif number != signal.SIGHUP and now - self._received_at >= self._repeats_s:
+        if number == signal.SIGHUP:
+            return
+        now = time.monotonic()
+        if self._asked_at is None:
+            self._asked_at = now
+        elif now - self._asked_at >= self._repeats_s:
             self.__exit__()
             signal.raise_signal(number)
