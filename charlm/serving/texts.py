@@ -193,11 +193,15 @@ class Reading(Row):
 
 
 class Writing(Row):
-    """A row that draws a text, from where its prompt has been read."""
+    """A row that draws a text, from where its prompt has been read.
+
+    Text k of a request, counted over all of its prompts, is drawn as sample k: no two texts share
+    their random numbers, or equal prompts would get equal texts.
+    """
 
     def __init__(self, text: Text, place: Place) -> None:
         order = text.order
-        super().__init__(text.index % order.asked.n, place=place)
+        super().__init__(text.index, place=place)
         self.history.prompt = order.beginnings[text.index // order.asked.n].ids
         self.order = order
         self.logprobs = order.asked.logprobs

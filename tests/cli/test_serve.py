@@ -126,15 +126,16 @@ def test_a_stream_adds_up_to_the_completion(client):
                 assert len(told) == len(choice.logprobs.tokens)
 
 
-def test_prompts_are_completed_each_as_alone(client):
+def test_text_k_of_a_request_is_sample_k_of_its_prompt(charlm, client, model):
     asked = {"model": "run", "max_tokens": 30, "seed": 5, "n": 2}
-    prompts = ["the night", "what say", "i know"]
-    together = client.completions.create(prompt=prompts, **asked)
-    for i, prompt in enumerate(prompts):
-        alone = client.completions.create(prompt=prompt, **asked)
-        assert [c.text for c in together.choices[2 * i : 2 * i + 2]] == [
-            choice.text for choice in alone.choices
-        ]
+    prompts = ["the night", "what say", "the night"]
+    found = client.completions.create(prompt=prompts, **asked)
+    for choice in found.choices:
+        prompt = prompts[choice.index // 2]
+        args = ("--prompt", prompt, "--length", 30, "--seed", 5, "--only", choice.index)
+        assert [choice.text] == sampled(charlm, model, *args)
+    texts = [choice.text for choice in found.choices]
+    assert len(set(texts)) == len(texts)
 
 
 @pytest.mark.parametrize("name", ["run", "names"])

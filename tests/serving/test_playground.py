@@ -107,6 +107,7 @@ def test_alternatives_of_a_character_are_shown_and_gone_on_from(page):
     done(page)
     assert text_of(page)[:20] == before[:20]
     assert text_of(page)[20] != before[20]
+    assert page.input_value("#seed") == "5"
     assert page.is_hidden("#alternatives")
 
 

@@ -199,6 +199,15 @@ function close() {
   document.querySelector("#text .chosen")?.focus();
 }
 
+// The text that goes on from an alternative gets a seed of its own, which the form shows: with the
+// random numbers of the text that it leaves it would soon return to it.
+function reseed() {
+  const seed = $("seed").value;
+  if (seed !== "") {
+    $("seed").value = Number(seed) < Number.MAX_SAFE_INTEGER ? Number(seed) + 1 : 0;
+  }
+}
+
 function alternative(token, text, logprob) {
   const item = document.createElement("li");
   const button = document.createElement("button");
@@ -213,6 +222,7 @@ function alternative(token, text, logprob) {
   button.append(bar, name, chance);
   button.addEventListener("click", () => {
     $("prompt").value = characters.slice(0, token.begin).join("") + text;
+    reseed();
     write();
   });
   // What is no text by itself can't be gone on from.
