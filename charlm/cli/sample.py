@@ -7,6 +7,7 @@ import click
 
 from charlm.cli.options import PATH, knob_options, take
 from charlm.config import UNKNOWN_POLICIES, SamplingConfig
+from charlm.errors import ConfigError
 
 if TYPE_CHECKING:
     from charlm.cli.writers import Writer
@@ -61,8 +62,8 @@ APART = {
     "--novel",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Leave out a sample that shares N characters in a row with the training text; --json"
-    " keeps and marks it.",
+    help="Leave out a sample that shares N characters in a row with the training text, or is a"
+    " whole record of it; --json keeps and marks it.",
 )
 @click.option("--index", type=PATH, help="A corpus made with prep --index, for --novel.")
 @click.option("--state", type=PATH, help="Go on from a state that --save-state wrote.")
@@ -131,6 +132,11 @@ def command(model: Path, device: str, unknown: str, **values: Any) -> None:
         states.check_output(values["save_state"])
     place = None
     if values["state"] is not None:
+        if values["novel"] is not None and loaded.records != "none":
+            raise ConfigError(
+                "--novel looks for whole records, and a state does not tell how its record began;"
+                " give the beginning with --prompt."
+            )
         place = states.load(values["state"], loaded)
     manner = _manner(loaded, config, values)
     engine = engine_of(loaded.network, loaded.weights, device)
@@ -206,7 +212,9 @@ def _write_samples(session: "Session", values: dict[str, Any]) -> None:
     if values["novel"] is not None:
         from charlm.novelty import Index
 
-        tell = writers.matches(Index.open(values["index"]), values["novel"])
+        # What was read, and not what was typed: that may have another normal form.
+        beginning = model.tokenizer.decode(session.prompts.ids(text), "surrogateescape")
+        tell = writers.matches(Index.open(values["index"]), values["novel"], beginning)
     _tell_seed(manner)
     place = read(session.engine, ids, session.place)
     if values["save_state"] is not None:
@@ -246,8 +254,9 @@ def _write_samples(session: "Session", values: dict[str, Any]) -> None:
     if chosen is not None:
         chosen.finish()
     if is_novel is not None:
+        or_record = "" if model.records == "none" else ", or are a record of it"
         click.echo(
             f"{chosen.not_novel} of {len(ks)} samples left out: they share {values['novel']}"
-            " characters or more with the training text",
+            f" characters or more with the training text{or_record}",
             err=True,
         )

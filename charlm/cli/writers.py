@@ -200,13 +200,18 @@ class Trace:
         """Nothing is left to write."""
 
 
-def matches(index: "Index", length: int) -> Callable[[str], dict[str, Any]]:
-    """What JSON tells of the longest run that a text shares with the training text."""
+def matches(index: "Index", length: int, beginning: str) -> Callable[[str], dict[str, Any]]:
+    """What JSON tells of the longest run that a text shares with the training text.
+
+    It is novel where that is shorter than `length` and the text, after its prompt `beginning`, is
+    no record of the training text.
+    """
 
     def tell(text: str) -> dict[str, Any]:
         found = index.longest(text)
         about = {"length": found.length, "text": printable(found.run), "line": found.line}
-        return {"novel": found.length < length, "longest_match": about}
+        novel = found.length < length and not index.has_record(beginning + text)
+        return {"novel": novel, "longest_match": about}
 
     return tell
 

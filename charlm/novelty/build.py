@@ -9,11 +9,6 @@ from charlm.atomic import whole_file
 from charlm.corpus import Corpus
 from charlm.novelty import layout
 
-READ_AT_ONCE = 1 << 20
-
-# What a boundary is in the text: the newlines that it replaced, and one at the end of a file.
-BOUNDARY = {"line": b"\n", "blank": b"\n\n", "file": b"\n"}
-
 
 def build(corpus_dir: Path) -> None:
     """Writes the index of the training text into the corpus directory `corpus_dir`.
@@ -36,12 +31,9 @@ def build(corpus_dir: Path) -> None:
 
 
 def _text(corpus: Corpus) -> Iterator[bytes]:
-    pieces = list(corpus.tokenizer.pieces)
-    if corpus.tokenizer.boundary is not None:
-        pieces[corpus.tokenizer.boundary] = BOUNDARY.get(corpus.records, b"")
-    ids = corpus.ids("train")
-    for begin in range(0, len(ids), READ_AT_ONCE):
-        part = ids[begin : begin + READ_AT_ONCE].tolist()
+    pieces, ids = layout.pieces(corpus), corpus.ids("train")
+    for begin in range(0, len(ids), layout.READ_AT_ONCE):
+        part = ids[begin : begin + layout.READ_AT_ONCE].tolist()
         yield b"".join(map(pieces.__getitem__, part))
 
 

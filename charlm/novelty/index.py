@@ -4,6 +4,7 @@ import mmap
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +105,37 @@ class Index:
         watch.feed(text)
         return watch.longest if watch.length else None
 
+    def has_record(self, text: str) -> bool:
+        """Whether `text` is a whole record of the training text; False where that has none."""
+        end = layout.BOUNDARY.get(self.corpus.records)
+        if end is None:
+            return False
+        try:
+            pattern = _bytes(text) + end
+        except UnicodeEncodeError:
+            return False
+        begins = self._suffixes[slice(*self._ranks(pattern))].astype(np.int64)
+        starts, ends = self._record_edges[:-1], self._record_edges[1:]
+        if not len(starts):
+            return False
+        # The record that begins there, or else whichever is near: its begin and end tell.
+        at = np.searchsorted(starts, begins).clip(max=len(starts) - 1)
+        return bool(((starts[at] == begins) & (ends[at] == begins + len(pattern))).any())
+
+    @cached_property
+    def _record_edges(self) -> np.ndarray:
+        """The offsets in bytes at which the training text's records begin and end, sorted."""
+        boundary = self.corpus.tokenizer.boundary
+        sizes = np.array([len(piece) for piece in layout.pieces(self.corpus)])
+        found, size_bytes = [np.zeros(1, dtype=np.int64)], 0
+        ids = self.corpus.ids("train")
+        for begin in range(0, len(ids), layout.READ_AT_ONCE):
+            part = ids[begin : begin + layout.READ_AT_ONCE]
+            ends = size_bytes + np.cumsum(sizes[part])
+            found.append(ends[part == boundary])
+            size_bytes = int(ends[-1])
+        return np.concatenate(found)
+
     def match(self, run: str, start: int) -> Match:
         """The match of `run`, which must be in the training text, `start` characters into a text.
 
@@ -117,10 +149,13 @@ class Index:
 
     def _first(self, pattern: bytes) -> int:
         """The offset in bytes at which the training text has `pattern` for the first time."""
+        return int(self._suffixes[slice(*self._ranks(pattern))].min())
+
+    def _ranks(self, pattern: bytes) -> tuple[int, int]:
+        """The first rank of the suffixes that begin with `pattern`, and the one after the last."""
         every, key = range(len(self._suffixes)), self._beginning(len(pattern))
         low = bisect_left(every, pattern, key=key)
-        high = bisect_right(every, pattern, lo=low, key=key)
-        return int(self._suffixes[low:high].min())
+        return low, bisect_right(every, pattern, lo=low, key=key)
 
     def _beginning(self, size_bytes: int) -> Callable[[int], bytes]:
         """What gives the first bytes of the suffix of some rank."""

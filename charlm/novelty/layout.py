@@ -7,6 +7,8 @@ column at which each block of it begins. All numbers are little-endian.
 
 import numpy as np
 
+from charlm.corpus import Corpus
+
 TEXT = "train.txt"
 SUFFIXES = "train.suffixes"
 PLACES = "train.places"
@@ -14,6 +16,18 @@ PLACES = "train.places"
 BLOCK = 1 << 16  # bytes of text; a place is found by reading one block at most
 WIDE_FROM = 1 << 31  # bytes of text whose offsets int32 cannot hold
 PLACE_TYPE = np.dtype("<i8")
+READ_AT_ONCE = 1 << 20  # ids
+
+# What a boundary is in the text: the newlines that it replaced, and one at the end of a file.
+BOUNDARY = {"line": b"\n", "blank": b"\n\n", "file": b"\n"}
+
+
+def pieces(corpus: Corpus) -> list[bytes]:
+    """The bytes of each id in the text of a corpus, the boundary's among them."""
+    found = list(corpus.tokenizer.pieces)
+    if corpus.tokenizer.boundary is not None:
+        found[corpus.tokenizer.boundary] = BOUNDARY.get(corpus.records, b"")
+    return found
 
 
 def suffix_type(size_bytes: int) -> np.dtype:
