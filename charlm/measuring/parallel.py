@@ -88,19 +88,18 @@ class SteppedReader:
         (B, T), V = inputs.shape, self._engine.vocabulary
         going = (lengths[:, None] > np.arange(T)).sum(axis=0)
         found = np.zeros((self.figures, B, T))
-        block = max(1, LOGITS // (B * V))
+        block, rows = max(1, LOGITS // (B * V)), B
         for begin in range(0, T, block):
             end = min(begin + block, T)
-            logits = np.empty((end - begin, B, V), dtype=np.float32)
-            for t in range(begin, end):
-                n = int(going[t])
-                if n < len(inputs):
-                    inputs, state = inputs[:n], take_rows(state, slice(n))
-                logits[t - begin, :n], state = self._engine.step(inputs[:, t], state)
+            made = []
+            for n, ids in zip(going[begin:end].tolist(), inputs.T[begin:end], strict=True):
+                state = take_rows(state, slice(n)) if n < rows else state
+                rows = n
+                logits, state = self._engine.step(ids[:n], state)
+                made.append(logits)
             inside = np.arange(B) < going[begin:end, None]  # (T, B)
-            logits = logits.reshape(-1, V) if inside.all() else logits[inside]
-            ids = targets.T[begin:end][inside]
-            found[:, :, begin:end].swapaxes(1, 2)[:, inside] = self._figures(logits, ids)
+            figures = self._figures(np.concatenate(made), targets.T[begin:end][inside])
+            found[:, :, begin:end].swapaxes(1, 2)[:, inside] = figures
         return found, take_rows(state, slice(int((lengths >= T).sum())))
 
     def _figures(self, logits: np.ndarray, ids: np.ndarray) -> np.ndarray:

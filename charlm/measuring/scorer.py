@@ -17,17 +17,22 @@ from charlm.adaptation import Reader, reader_of
 from charlm.config import PLAINLY, AdaptationConfig
 from charlm.measuring.both_sides import BothSides
 from charlm.measuring.lines import NAMING_NATS
+from charlm.measuring.parallel import (
+    ROWS,
+    Before,
+    SteppedReader,
+    record_figures,
+    text_figures,
+)
 from charlm.measuring.rows import Rows
 from charlm.model_file import Model
 from charlm.network import Bidirectional
-from charlm.network.states import take_rows
 from charlm.sampling.engine import Engine, NumpyEngine
 from charlm.sampling.generate import Place, read
 from charlm.sampling.text import opening
 from charlm.score import Score
 from charlm.tokenizer.normalizing import normalized
 
-BATCH = 128  # texts read side by side; an lstm 1x384 read a quarter more a second than with 64
 WINDOW = 4096  # texts that are sorted by length together, or
 WINDOW_CHARS = 1 << 18  # so many characters of them
 
@@ -78,7 +83,8 @@ class Scorer:
         elif isinstance(model.network, Bidirectional):
             self._reader = BothSides(model.network, model.weights, newline, ends=by_record)
         else:
-            self._reader = _FromLeft(NumpyEngine(model.network, model.weights), newline)
+            engine = NumpyEngine(model.network, model.weights)
+            self._reader = _FromLeft(engine, newline, favourites=favourites)
 
     def score(self, texts: Iterable[str]) -> Iterator[Scored]:
         """What each text scores when it is read by itself, in order.
@@ -95,8 +101,8 @@ class Scorer:
             encoded = [self._encode(text) for text in window]
             found: dict[int, Scored] = {}
             order = sorted(range(len(window)), key=[-len(ids) for ids, _ in encoded].__getitem__)
-            for first in range(0, len(order), BATCH):
-                part = order[first : first + BATCH]
+            for first in range(0, len(order), ROWS):
+                part = order[first : first + ROWS]
                 rows = Rows([encoded[k][0] for k in part], favourites=self._favourites)
                 self._reader.read(rows)
                 for row, k in enumerate(part):
@@ -138,28 +144,29 @@ class Scorer:
 class _FromLeft:
     """A left-to-right network that reads texts, each of which stands after `opening`."""
 
-    def __init__(self, engine: Engine, opening: np.ndarray) -> None:
+    def __init__(self, engine: Engine, opening: np.ndarray, *, favourites: bool) -> None:
         self._engine = engine
-        self._begun = read(engine, opening)
+        self._reader = SteppedReader(engine, favourites=favourites)
+        self._opening = opening
+        self._before: Before | None = None
+        if len(opening):
+            self._before = int(opening[-1]), read(engine, opening[:-1]).state
 
     def read(self, rows: Rows) -> None:
         """Fills in what was expected at every place of `rows`."""
-        begun = [0] * rows.longer(0)
-        logits, state = self._begun.logits[begun], take_rows(self._begun.state, begun)
-        for t in range(rows.longest):
-            places, going = rows.places(t), rows.longer(t + 1)
-            rows.put(places, logits)
-            if going:
-                ids = rows.ids[places[:going]]
-                logits, state = self._engine.step(ids, take_rows(state, slice(going)))
+        rows.fill(record_figures(self._reader, rows.ids, rows.begins, self._before))
 
     def read_on(self, rows: Rows, before: Place | None) -> Place:
         """Fills in what was expected in the one text of `rows`, and gives the place after it."""
-        at = before or self._begun
-        for t in range(len(rows.ids)):
-            rows.put(np.array([t]), at.logits)
-            at = read(self._engine, rows.ids[t : t + 1], at)
-        return at
+        at = before or read(self._engine, self._opening)
+        if not len(rows.ids):
+            return at
+        rows.put(np.array([0]), at.logits)
+        last, state = rows.ids[-1:], at.state
+        if len(rows.ids) > 1:
+            figures, state = text_figures(self._reader, rows.ids[1:], (rows.ids[0], state))
+            rows.fill(figures, 1)
+        return read(self._engine, last, Place(at.logits, state))
 
 
 class _Learning:

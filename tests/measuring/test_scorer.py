@@ -11,7 +11,7 @@ import torch
 
 from charlm.config import NetworkConfig
 from charlm.errors import DataError
-from charlm.measuring import both_sides, records, scorer
+from charlm.measuring import both_sides, parallel, records, scorer
 from charlm.measuring.scorer import Scorer
 from charlm.model_file import Model
 from charlm.network import build
@@ -158,9 +158,51 @@ def test_the_window_and_the_batch_change_nothing(monkeypatch):
     model, some = make(), texts(40)
     expected = [scored.nats for scored in Scorer(model).score(some)]
     monkeypatch.setattr(scorer, "WINDOW", 7)
-    monkeypatch.setattr(scorer, "BATCH", 3)
+    monkeypatch.setattr(scorer, "ROWS", 3)
+    monkeypatch.setattr(parallel, "ROWS", 2)
     for scored, nats in zip(Scorer(model).score(iter(some)), expected, strict=True):
         np.testing.assert_allclose(scored.nats, nats, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["line", "none"])
+def test_a_long_record_is_read_in_chunks_and_scores_the_same(kind, monkeypatch):
+    """In chunks 31 rows of 64 and a warm-up of 32; else 2,000 steps and more."""
+    model, long = make(kind), "".join(texts(100))
+    some = ["abc", long[:2000], "", "fed"]
+    ways = {"whole": 10**6, "in chunks": 500}
+    found, steps = {}, {}
+    step = NumpyEngine.step
+
+    def counted(engine, ids, state):
+        steps[way] = steps.get(way, 0) + 1
+        return step(engine, ids, state)
+
+    monkeypatch.setattr(NumpyEngine, "step", counted)
+    for name, value in {"LEAST": 64, "WARMUP": 32, "MEET": 16}.items():
+        monkeypatch.setattr(parallel, name, value)
+    for way, least in ways.items():
+        monkeypatch.setattr(parallel, "LONG", least)
+        found[way] = list(Scorer(model, favourites=True).score(some))
+    assert steps["in chunks"] < 300 < 2000 < steps["whole"]
+    for one, other in zip(found["whole"], found["in chunks"], strict=True):
+        assert abs(one.nats - other.nats).mean() < 5e-5
+        assert abs(one.favourite_nats - other.favourite_nats).mean() < 5e-5
+        assert (one.favourites != other.favourites).mean() < 0.01
+        assert one.score.nats == pytest.approx(other.score.nats, rel=1e-5)
+
+
+def test_a_long_record_is_read_on_in_chunks(monkeypatch):
+    model, long = make("none"), "".join(texts(100))[:1500]
+    monkeypatch.setattr(parallel, "WARMUP", 32)
+    found = []
+    for least in (10**6, 64):
+        monkeypatch.setattr(parallel, "LEAST", least)
+        measure, before = Scorer(model), None
+        for text in ("abc", long, "", "fed"):
+            scored, before = measure.read_on(text, before)
+            found.append(scored.nats)
+    for one, other in zip(found[:4], found[4:], strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-3)
 
 
 def test_favourites_are_never_dearer_and_are_the_text_where_they_agree():
