@@ -7,6 +7,7 @@ number, the hashes, each split's tokens, characters and bytes, and each source.
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -36,13 +37,17 @@ MARKER = "corpus.json"
 
 
 class Corpus:
-    """A prepared corpus, checked when it is opened; the ids stay on disk until they are read."""
+    """A prepared corpus, checked when it is opened; the ids stay on disk until they are read.
+
+    Each split's file is opened once: where another corpus takes this one's place, it goes on with
+    its own, and where the file itself is written to, nobody gets ids that are not its own.
+    """
 
     splits = SPLITS
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
-        self._checked: set[str] = set()  # the splits whose ids have been looked through
+        self._files: dict[str, _SplitFile] = {}  # those that were opened and looked through
         self.about = _about(self.path)
         """What corpus.json holds."""
         try:
@@ -65,23 +70,31 @@ class Corpus:
     def ids(self, split: str) -> np.ndarray:
         """The split's ids, read-only and mapped from the file; empty where it has none.
 
-        Raises DataError where one of them is outside the vocabulary.
+        Raises DataError where one of them is outside the vocabulary, or where the file has been
+        written to since it was first opened.
         """
         vocabulary = self.tokenizer.vocabulary
         kind = id_type(vocabulary)
         if not self._sizes[split].tokens:
             return np.frombuffer(b"", dtype=kind)
-        path = self.path / f"{split}.bin"
-        ids = np.memmap(path, dtype=kind, mode="r")
-        if split not in self._checked and vocabulary < 1 << 8 * kind.itemsize:
-            for begin in range(0, len(ids), READ_AT_ONCE):
-                if ids[begin : begin + READ_AT_ONCE].max() >= vocabulary:
+        if split in self._files:
+            self._files[split].check()
+            return self._files[split].ids
+        file = _SplitFile(self.path / f"{split}.bin", kind)
+        if vocabulary < 1 << 8 * kind.itemsize:
+            for begin in range(0, len(file.ids), READ_AT_ONCE):
+                if file.ids[begin : begin + READ_AT_ONCE].max() >= vocabulary:
                     raise DataError(
-                        f"{path} is damaged: it has ids outside the vocabulary of {vocabulary:,};"
-                        " prepare the corpus again."
+                        f"{file.path} is damaged: it has ids outside the vocabulary of"
+                        f" {vocabulary:,}; prepare the corpus again."
                     )
-        self._checked.add(split)
-        return ids
+        self._files[split] = file
+        return file.ids
+
+    def check_unchanged(self) -> None:
+        """Raises DataError where a file whose ids were read has been written to since."""
+        for file in self._files.values():
+            file.check()
 
     def verify(self) -> None:
         """Reads all of it. Raises DataError unless every id is what was prepared."""
@@ -123,6 +136,31 @@ class Corpus:
                     f"{path} is {'missing' if found is None else f'{found:,} bytes long'} where"
                     f" {size.tokens:,} tokens take {expected:,} bytes; prepare the corpus again."
                 )
+
+
+class _SplitFile:
+    """The ids of a file, mapped from it, and what tells whether they are as they were."""
+
+    def __init__(self, path: Path, kind: np.dtype) -> None:
+        self.path = path
+        with path.open("rb") as file:
+            self._before = os.fstat(file.fileno())
+            self.ids = np.memmap(file, dtype=kind, mode="r")
+
+    def check(self) -> None:
+        """Raises DataError where the file has been written to since it was opened."""
+        try:
+            now = self.path.stat()
+        except OSError:
+            return  # the ids of a file that was removed are still there
+        before = self._before
+        if (now.st_dev, now.st_ino) != (before.st_dev, before.st_ino):
+            return  # and so are those of one that was replaced
+        if (now.st_size, now.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
+            raise DataError(
+                f"{self.path} was written to while it was in use; prepare the corpus again, and"
+                " begin anew."
+            )
 
 
 def prepare(

@@ -128,6 +128,7 @@ class Run:
         if not self._validates:
             self._keeper.save_model(standing, self._elapsed(), None)
             return
+        self.corpus.check_unchanged()
         began = time.monotonic()
         score, nats_per_char, sample = None, 0.0, ""
         if self.ranks.is_first:
