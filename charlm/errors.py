@@ -10,7 +10,12 @@ A message says what, where, and what to do.
 
 
 class CharlmError(Exception):
-    """Something the user can put right; the message is one line."""
+    """Something the user can put right; the message is one line.
+
+    `typed` is the message with options as they are typed, where it speaks of a program's arguments.
+    """
+
+    typed: str | None = None
 
 
 class ConfigError(CharlmError):

@@ -1,5 +1,6 @@
 """What a knob is: a field that knows its range and its help; and groups that check themselves."""
 
+import difflib
 from dataclasses import asdict, field, fields
 from typing import Any, get_type_hints
 
@@ -44,19 +45,29 @@ class Knobs:
     def from_dict(cls, values: dict[str, Any]) -> "Knobs":
         """The group with these values; an unknown name or a value of another type is an error."""
         if not isinstance(values, dict):
-            raise ConfigError(f"{cls.__name__} is {str(values)[:40]!r}, which has no knobs.")
+            raise ConfigError(f"{cls.__name__} is {str(values)[:40]!r}, which names no options.")
         hints = get_type_hints(cls)
         unknown = sorted(set(values) - hints.keys())
         if unknown:
-            raise ConfigError(f"{cls.__name__} has no knob {', '.join(unknown)}.")
+            near = difflib.get_close_matches(unknown[0], hints, n=1)
+            meant = f" Did you mean {near[0]}?" if near else ""
+            raise ConfigError(f"There is no option {', '.join(unknown)}.{meant}")
+        values = {name: plain(value) for name, value in values.items()}
         for name, value in values.items():
             if not fits(hints[name], value):
-                raise ConfigError(f"{name} is {str(value)[:40]!r}, which is of no type for it.")
+                wanted = getattr(hints[name], "__name__", str(hints[name]))
+                raise ConfigError(f"{name} is {str(value)[:40]!r}; it takes {wanted}.")
         return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
         """The values by name, as plain data."""
         return asdict(self)
+
+
+def plain(value: Any) -> Any:
+    """Python's own number or text for numpy's or torch's; anything else as it is."""
+    single = hasattr(value, "item") and not getattr(value, "ndim", 1)
+    return value.item() if single else value
 
 
 def check(

@@ -33,6 +33,10 @@ class Score:
             self.unknown + other.unknown,
         )
 
+    def __radd__(self, other: int) -> "Score":
+        """What `sum` needs, which begins with 0."""
+        return self if other == 0 else NotImplemented
+
     @property
     def bits(self) -> float:
         """Bits in all."""

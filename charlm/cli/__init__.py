@@ -139,7 +139,7 @@ def _status(argv: list[str] | None) -> int:
         return 128 + signal.SIGINT
     except CharlmError as error:
         # A message may quote a file that somebody made to upset a terminal.
-        click.echo(f"charlm: {harmless(str(error))}", err=True)
+        click.echo(f"charlm: {harmless(error.typed or str(error))}", err=True)
     except OSError as error:
         # Files have names; what has none is a stream, and of those we write to one.
         where = f"{error.filename}: " if error.filename is not None else "writing the output: "

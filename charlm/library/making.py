@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from charlm import model_file, presets
+from charlm.cells import cells_named
 from charlm.config import NetworkConfig, PrepConfig, TrainingConfig
 from charlm.corpus import Corpus
 from charlm.corpus import prepare as prepare_corpus
 from charlm.errors import ConfigError, DataError
+from charlm.knobs import plain
+from charlm.library.errors import errors_for_programs
 from charlm.library.model import Model
 from charlm.library.options import PrepOptions, TrainOptions
 from charlm.tokenizer import Tokenizer
@@ -42,21 +45,22 @@ def prepare(
     >>> corpus.tokenizer.level, corpus.size("val").chars > 0
     ('char', True)
     """
-    paths = [Path(one) for one in ([sources] if isinstance(sources, str | Path) else sources)]
-    config = PrepConfig.from_dict(dict(knobs))
-    out = Path(out)
-    settings = {"tokenizer": tokenizer, "jobs": jobs, "force": force}
-    settings |= {"say": say, "advance": progress}
-    if not index:
-        return prepare_corpus(paths, out, config, **settings)
+    with errors_for_programs() as own:
+        paths = [Path(one) for one in ([sources] if isinstance(sources, str | Path) else sources)]
+        config = PrepConfig.from_dict(dict(knobs))
+        out, say = Path(out), own(say)
+        settings = {"tokenizer": tokenizer, "jobs": plain(jobs), "force": force}
+        settings |= {"say": say, "advance": own(progress)}
+        if not index:
+            return prepare_corpus(paths, out, config, **settings)
 
-    from charlm.novelty import build  # which takes a package that nothing else does
+        from charlm.novelty import build  # which takes a package that nothing else does
 
-    def finish(directory: Path) -> None:
-        say("indexing the training text")
-        build(directory)
+        def finish(directory: Path) -> None:
+            say("indexing the training text")
+            build(directory)
 
-    return prepare_corpus(paths, out, config, finish=finish, **settings)
+        return prepare_corpus(paths, out, config, finish=finish, **settings)
 
 
 def train(
@@ -88,36 +92,49 @@ def train(
     (20, True)
     """
     started = time.monotonic()
-    corpus, out, given = Path(corpus), Path(out), dict(knobs)
+    with errors_for_programs() as own:
+        corpus, out, given = Path(corpus), Path(out), dict(knobs)
+        init = None if init is None else Path(init)
+        model, network, training = _asked(out, init, preset, given)
+        if not corpus.exists():
+            raise DataError(f"{corpus} does not exist.")
+
+        # torch takes a second or two to load: after the checks above
+        from charlm.training import begin, device, directory
+        from charlm.training.fine_tuning import Origin
+        from charlm.training.standing import Listener
+
+        directory.check_directory(out, force=force)
+        with directory.held(out), device.settings_kept():
+            with directory.corpus_kept(out):
+                prepared = directory.corpus_for([corpus], out, model, own(say))
+                origin = None if model is None else Origin(init, model)
+                listener = Listener(report=own(progress), say=own(say))
+                run = begin.begin(prepared, out, network, training, listener, started, origin)
+            stopped = run.go().signal
+        if stopped is not None:
+            os.kill(os.getpid(), stopped)
+        return Model.load(out)
+
+
+def _asked(
+    out: Path, init: Path | None, preset: str | None, given: dict[str, Any]
+) -> tuple[model_file.Model | None, NetworkConfig, TrainingConfig]:
+    """The model to go on from, if any, the network and the training that the knobs ask for.
+
+    Raises ConfigError where they don't go together.
+    """
     if preset is not None:
         if preset not in presets.PRESETS:
             raise ConfigError(f"preset is {preset!r}; it can be {', '.join(presets.PRESETS)}.")
         if init is not None:
             raise ConfigError("preset names a network, and init takes the model's own.")
         presets.fill(given, preset, set(given))
-    shape = {name: given.pop(name) for name in NETWORK_KNOBS & given.keys()}
-    model = None if init is None else model_to_tune(Path(init), out, shape)
+    shape = {name: plain(given.pop(name)) for name in NETWORK_KNOBS & given.keys()}
+    model = None if init is None else model_to_tune(init, out, shape)
     network = NetworkConfig.from_dict(shape) if model is None else model.network.config
-    training = TrainingConfig.from_dict(given)
-    if not corpus.exists():
-        raise DataError(f"{corpus} does not exist.")
-
-    # torch takes a second or two to load: after the checks above
-    from charlm.training import begin, device, directory
-    from charlm.training.fine_tuning import Origin
-    from charlm.training.standing import Listener
-
-    directory.check_directory(out, force=force)
-    with directory.held(out), device.settings_kept():
-        with directory.corpus_kept(out):
-            prepared = directory.corpus_for([corpus], out, model, say)
-            origin = None if model is None else Origin(Path(init), model)
-            listener = Listener(report=progress, say=say)
-            run = begin.begin(prepared, out, network, training, listener, started, origin)
-        stopped = run.go().signal
-    if stopped is not None:
-        os.kill(os.getpid(), stopped)
-    return Model.load(out)
+    cells_named(network.cell)
+    return model, network, TrainingConfig.from_dict(given)
 
 
 def model_to_tune(init: Path, out: Path, shape: dict[str, Any]) -> model_file.Model:

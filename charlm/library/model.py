@@ -10,6 +10,8 @@ from typing import Any, Unpack
 from charlm import model_file
 from charlm.config import SamplingConfig
 from charlm.errors import ConfigError
+from charlm.knobs import plain
+from charlm.library.errors import check_unknown, errors_for_programs
 from charlm.library.options import SampleOptions
 from charlm.measuring.scorer import Scorer
 from charlm.sampling.engine import Engine, engine_of
@@ -19,6 +21,7 @@ from charlm.sampling.session import ENDS, Session, check_reads_on, manner_of
 from charlm.sampling.text import opening, sample_texts, sampling_texts
 from charlm.sampling.threads import of_use
 from charlm.score import Score, log_softmax
+from charlm.untrusted import fits
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ class Model:
         return {name: vars(self)[name] for name in ("contents", "_name", "_device")}
 
     @classmethod
+    @errors_for_programs()
     def load(cls, path: str | Path, *, device: str = "cpu") -> "Model":
         """The model in a run directory or a model file.
 
@@ -77,6 +81,7 @@ class Model:
         """
         return cls(model_file.load(Path(path)), str(path), device)
 
+    @errors_for_programs()
     def sample(self, prompt: str = "", **options: Unpack[SampleOptions]) -> str:
         """A text that goes on from `prompt`, without it; for options see `SampleOptions`.
 
@@ -85,8 +90,12 @@ class Model:
         """
         return "".join(self.stream(prompt, **options))
 
+    @errors_for_programs()
     def samples(self, prompt: str, count: int, **options: Unpack[SampleOptions]) -> list[str]:
         """So many texts that go on from `prompt`, drawn side by side; the first is `sample`'s."""
+        count = plain(count)
+        if not fits(int, count) or count < 0:
+            raise ConfigError(f"count is {count!r}; it takes a whole number, 0 or more.")
         session = self._session(options)
         ids = session.opening(prompt)
         texts: list[list[str]] = [[] for _ in range(count)]
@@ -102,23 +111,27 @@ class Model:
             )
         return ["".join(pieces) for pieces in texts]
 
+    @errors_for_programs()
     def stream(self, prompt: str = "", **options: Unpack[SampleOptions]) -> Iterator[str]:
         """The text of `sample` in pieces, each as soon as it is certain."""
         session = self._session(options)
         return _pieces(session, session.row(0, session.opening(prompt), None))
 
+    @errors_for_programs()
     def score(self, text: str, *, unknown: str = "skip") -> Score:
         """How well the model predicts `text`: sums, and bits per character or byte of them.
 
         It is what `charlm score -0` says of a record: the text is read by itself, and its end is
         one symbol of it. `unknown` is as there. Scores of several texts add up.
         """
+        check_unknown(unknown)
         with of_use(self.contents.weights):
             if unknown not in self._scorers:
                 self._scorers[unknown] = Scorer(self.contents, unknown)
             (scored,) = self._scorers[unknown].score([text])
         return scored.score
 
+    @errors_for_programs()
     def next(
         self, prompt: str = "", *, state: Place | None = None, unknown: str = "error"
     ) -> list[Expected]:
@@ -129,6 +142,7 @@ class Model:
             Expected(id, name(id), float(nats[id])) for id in nats.argsort(kind="stable").tolist()
         ]
 
+    @errors_for_programs()
     def state(
         self, prompt: str = "", *, state: Place | None = None, unknown: str = "error"
     ) -> Place:
@@ -138,6 +152,7 @@ class Model:
         each part of the network. Law: going on from it equals reading the whole text.
         """
         check_reads_on(self.contents, self._name)
+        check_unknown(unknown)
         ids = Prompts(self.contents, unknown).ids(prompt)
         if state is None:
             ids = opening(self.contents.tokenizer, self.contents.records, ids)
@@ -158,7 +173,9 @@ class Model:
         if "samples" in knobs:
             raise ConfigError("samples is not for one text; Model.samples(prompt, count) has more.")
         place = knobs.pop("state", None)
-        prompts = Prompts(self.contents, knobs.pop("unknown", "error"))
+        unknown = knobs.pop("unknown", "error")
+        check_unknown(unknown)
+        prompts = Prompts(self.contents, unknown)
         ends = {name: knobs.pop(name) for name in ENDS if name in knobs}
         manner = manner_of(self.contents, SamplingConfig.from_dict(knobs), **ends)
         return Session(self._engine, self.contents, manner, prompts, place)

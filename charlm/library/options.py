@@ -82,16 +82,16 @@ class SampleOptions(TypedDict, total=False):
     of symbols of the prompt that the model does not know. A sample ends before one of the texts
     `stops`, after `max_lines`, with its record or else its line (`until_record`), or where the
     whole of it matches the expression `match`. `ban` and `allow` are characters or words that are
-    never drawn, and that alone are.
+    never drawn, and that alone are. Where several texts can be given, a `str` is one of them.
     """
 
     state: Place | None
     unknown: str
-    stops: Sequence[str]
+    stops: str | Sequence[str]
     max_lines: int | None
     until_record: bool
-    ban: Sequence[str]
-    allow: Sequence[str]
+    ban: str | Sequence[str]
+    allow: str | Sequence[str]
     match: str | None
     temperature: float
     top_k: int | None

@@ -1,17 +1,19 @@
 """What every way of sampling begins with: a model on its engine, and how it is to draw."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from charlm.config import SamplingConfig
 from charlm.errors import ConfigError
+from charlm.knobs import plain
 from charlm.model_file import Model
 from charlm.sampling import processors
 from charlm.sampling.engine import Engine
 from charlm.sampling.generate import Place, Row
 from charlm.sampling.prompts import Prompts
 from charlm.sampling.text import DEFAULT_LENGTH, RECORD_LENGTH, Manner, opening
+from charlm.untrusted import fits
 
 # What `manner_of` takes beside the knobs of a SamplingConfig.
 ENDS = ("stops", "max_lines", "until_record", "ban", "allow", "match")
@@ -57,12 +59,12 @@ def manner_of(
     model: Model,
     config: SamplingConfig,
     *,
-    stops: Sequence[str] = (),
+    stops: str | Sequence[str] = (),
     max_lines: int | None = None,
     until_record: bool = False,
     by_line: bool = False,
-    ban: Sequence[str] = (),
-    allow: Sequence[str] = (),
+    ban: str | Sequence[str] = (),
+    allow: str | Sequence[str] = (),
     match: str | None = None,
     endless: bool = False,
     costs: bool = False,
@@ -73,11 +75,13 @@ def manner_of(
     (`until_record`; without records its line, as always if `by_line`), or where the whole of it
     matches the expression `match`; after config.length characters in any case, unless that is None
     and it is `endless`. Characters or words in `ban`, and if `allow` has any those not in it, are
-    never drawn. A seed that was not given is chosen. `costs` is the Manner's. Raises ConfigError
-    for an empty text among them.
+    never drawn; a single text is one of them. A seed that was not given is chosen. `costs` is the
+    Manner's. Raises ConfigError for an empty text among them.
     """
-    if not all((*stops, *ban, *allow)):
-        raise ConfigError("stops, ban and allow need some text.")
+    stops, ban, allow = _texts("stops", stops), _texts("ban", ban), _texts("allow", allow)
+    max_lines = plain(max_lines)
+    if not fits(int | None, max_lines):
+        raise ConfigError(f"max_lines is {max_lines!r}; it takes a whole number.")
     by_line = by_line or (until_record and model.records == "none")
     length = config.length
     if length is None and not endless:
@@ -93,4 +97,15 @@ def manner_of(
     seed = config.seed
     if seed is None:
         seed = random.SystemRandom().randrange(2**31)
-    return Manner(config, seed, length, tuple(stops), max_lines, banned, matcher, costs)
+    return Manner(config, seed, length, stops, max_lines, banned, matcher, costs)
+
+
+def _texts(name: str, texts: str | Sequence[str]) -> tuple[str, ...]:
+    """The texts; one that stands by itself is not a sequence of characters here."""
+    if isinstance(texts, str):
+        texts = (texts,)
+    if not isinstance(texts, Iterable) or not all(isinstance(text, str) for text in texts):
+        raise ConfigError(f"{name} is {texts!r}; it takes a text, or several.")
+    if not all(texts):
+        raise ConfigError("stops, ban and allow need some text.")
+    return tuple(texts)

@@ -1,6 +1,7 @@
 """Where a run's arithmetic is done, and how exactly."""
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -53,7 +54,7 @@ def choose_device(config: TrainingConfig, listener: Listener, ranks: Ranks = ALO
     if config.deterministic:
         # cuBLAS keeps to one order of adding up only with a workspace of a fixed size.
         os.environ.setdefault(WORKSPACE, ":4096:8")
-        torch.use_deterministic_algorithms(True)
+        _compute_exactly(2, compiling=config.compile)
     if name != "cuda" or ranks.count == 1:
         return torch.device(name)
     if ranks.local >= torch.cuda.device_count():
@@ -71,8 +72,7 @@ def settings_kept() -> Iterator[None]:
     threads = torch.get_num_threads()
     precision = torch.get_float32_matmul_precision()
     tf32 = torch.backends.cudnn.allow_tf32
-    exactly = torch.are_deterministic_algorithms_enabled()
-    warning = torch.is_deterministic_algorithms_warn_only_enabled()
+    mode = torch.get_deterministic_debug_mode()
     workspace = os.environ.get(WORKSPACE)
     try:
         yield
@@ -80,9 +80,16 @@ def settings_kept() -> Iterator[None]:
         torch.set_num_threads(threads)
         torch.set_float32_matmul_precision(precision)
         torch.backends.cudnn.allow_tf32 = tf32
-        torch.use_deterministic_algorithms(exactly, warn_only=warning)
+        _compute_exactly(mode, compiling="torch._inductor.config" in sys.modules)
         if workspace is None:
             os.environ.pop(WORKSPACE, None)
+
+
+def _compute_exactly(mode: int, *, compiling: bool) -> None:
+    """Sets torch's deterministic mode, of 0 to 2, and its compiler's where that is in use."""
+    if compiling:  # else this would import the compiler, which takes seconds
+        torch.use_deterministic_algorithms(mode > 0)
+    torch.set_deterministic_debug_mode(mode)
 
 
 def arithmetic(precision: str | None, device: torch.device) -> str:

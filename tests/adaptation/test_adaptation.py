@@ -1,6 +1,8 @@
 """Reading while learning: nothing is learned too early, and then it is as the papers say."""
 
+import copy
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -292,3 +294,12 @@ def test_a_model_that_diverges_is_told():
 def test_what_has_no_effect_is_refused(name):
     with pytest.raises(ConfigError, match=f"give --{name.split('_')[0]}, too"):
         AdaptationConfig(**{name: 0.5})
+
+
+def test_what_learns_is_not_copied():
+    """Its weights are views of one memory: those of a copy would learn nothing."""
+    network, weights = make()
+    reader = reader_of(network, weights, ADAPT)
+    for way in (copy.deepcopy, pickle.dumps):
+        with pytest.raises(TypeError, match="one memory"):
+            way(reader)

@@ -1,5 +1,8 @@
 """Recorded computations: what a replay returns, and what is refused."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -48,6 +51,44 @@ def test_a_replay_returns_what_the_computation_would(compute):
         for found, expected in zip(recording(*inputs), compute(*inputs), strict=True):
             assert found.dtype == np.asarray(expected).dtype
             np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("compute", COMPUTATIONS.values(), ids=COMPUTATIONS)
+def test_a_copy_that_was_replayed_before_is_as_good(compute):
+    recording = Recording(compute, [random(3, 4), random(3, 4)])
+    recording(random(3, 4, seed=1), random(3, 4, seed=2))
+    inputs = [random(3, 4, seed=3), random(3, 4, seed=4)]
+    for found, expected in zip(copy.deepcopy(recording)(*inputs), compute(*inputs), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_a_replay_during_another_has_memory_of_its_own():
+    """As from another thread, which comes in between two operations."""
+    inner = []
+
+    def compute(x):
+        return [(x + 1) * 2]
+
+    recording = Recording(compute, [random(3)])
+    (tape,) = recording._idle
+    tape.runs.insert(1, lambda: inner.append(recording(random(3, seed=2))))
+    x = random(3, seed=1)
+    np.testing.assert_array_equal(recording(x), compute(x))
+    np.testing.assert_array_equal(inner, [compute(random(3, seed=2))])
+
+
+@pytest.mark.parametrize("way", [copy.deepcopy, lambda engine: pickle.loads(pickle.dumps(engine))])
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_copy_of_an_engine_steps_as_it_does(cell, way):
+    engine = made(cell)
+    ids = np.array([3])
+    logits, state = engine.step(ids, engine.initial_state(1))
+    copied = way(engine)
+    for one in (engine, copied):
+        found, _ = one.step(ids, one.initial_state(1))
+        np.testing.assert_array_equal(found, logits)
+    for found, expected in zip(copied.step(ids, state), engine.step(ids, state), strict=True):
+        np.testing.assert_equal(found, expected)
 
 
 def test_rows_of_a_table_are_looked_up_in_every_replay():
