@@ -159,7 +159,7 @@ def sampling_chars_per_s(model: Model, seed: int) -> float:
     """The characters that one stream on numpy draws per second, after a short warm-up."""
     tokenizer = model.tokenizer
     engine = NumpyEngine(model.network, model.weights)
-    place = generate.read(engine, opening(tokenizer, model.records, np.empty(0, dtype=np.int64)))
+    place = generate.read(engine, opening(tokenizer, model.records))
     decoder = tokenizer.decoder()
     # These stand for no text, and an unlucky model might draw nothing else.
     silent = [id for id in (tokenizer.boundary, tokenizer.unknown) if id is not None]

@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -123,25 +123,31 @@ def command(
             f"{model} was trained on records, and --memory and --gradient look back over one"
             " running text; leave them out."
         )
-    ids = evaluation.of_file(loaded, text or Path("-"), unknown).ids
+    read = evaluation.of_file(loaded, text or Path("-"), unknown)
+    ids, opening = read.ids, read.opening
     if len(ids) > limit:
         click.echo(f"the first {limit:,} of {len(ids):,} symbols (--limit)", err=True)
         ids = ids[:limit]
     back = way["back"] or BACK
     if way["units"]:
-        rows = _units(loaded, ids, way["top"] or 1)
+        rows = _units(loaded, ids, opening, way["top"] or 1)
     elif way["memory"]:
         rows = _memory(loaded, ids, back)
     elif way["gradient"]:
         rows = _gradient(loaded, ids, back, everything=as_json)
     else:
-        _coloured_text(loaded, ids, way["unit"], color, as_json)
+        _coloured_text(loaded, ids, opening, way["unit"], color, as_json)
         return
     _write(rows, as_json)
 
 
 def _coloured_text(
-    model: "Model", ids: "np.ndarray", unit: str | None, color: str, as_json: bool
+    model: "Model",
+    ids: "np.ndarray",
+    opening: Sequence[int],
+    unit: str | None,
+    color: str,
+    as_json: bool,
 ) -> None:
     """The text with a figure for each symbol: its bits, or a unit's value after it."""
     from charlm.inspection.units import Units
@@ -152,7 +158,7 @@ def _coloured_text(
     name = "bits" if unit is None else "value"
     values = [
         nats / math.log(2) if number is None else float(units.values(state)[number])
-        for nats, state in walk(model, ids)
+        for nats, state in walk(model, ids, opening)
     ]
     if as_json:
         symbols = map(model.tokenizer.symbol, ids.tolist())
@@ -167,13 +173,15 @@ def _coloured_text(
         click.echo(line, color=True)  # click would take the colours out for a pipe
 
 
-def _units(model: "Model", ids: "np.ndarray", top: int) -> Iterator[dict[str, Any]]:
+def _units(
+    model: "Model", ids: "np.ndarray", opening: Sequence[int], top: int
+) -> Iterator[dict[str, Any]]:
     from charlm.inspection.tracking import best
     from charlm.inspection.units import Units
     from charlm.inspection.walking import texts_of, walk
 
     units = Units(model.network)
-    values = (units.values(state) for _, state in walk(model, ids))
+    values = (units.values(state) for _, state in walk(model, ids, opening))
     for found in best(texts_of(model, ids), values, top):
         unit, correlation = units.name(found.unit), found.correlation
         yield {"tracks": found.track, "unit": unit, "correlation": correlation}

@@ -29,12 +29,14 @@ def places(
             at = begun
 
 
-def walk(model: Model, ids: np.ndarray) -> Iterator[tuple[float, State]]:
+def walk(
+    model: Model, ids: np.ndarray, opening: Iterable[int] = ()
+) -> Iterator[tuple[float, State]]:
     """For each of ids (T,) its nats given those before it, and the state of one row after it.
 
     Law: the nats are those of `charlm eval`.
     """
-    for id, (logits, state) in zip(ids, places(model, ids), strict=True):
+    for id, (logits, state) in zip(ids, places(model, ids, opening), strict=True):
         yield float(nats_of(logits[None], np.array([id], np.int64))[0]), state
 
 

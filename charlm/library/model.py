@@ -153,11 +153,11 @@ class Model:
         """
         check_reads_on(self.contents, self._name)
         check_unknown(unknown)
-        ids = Prompts(self.contents, unknown).ids(prompt)
+        ids = Prompts(self.contents, unknown).ids(prompt).tolist()
         if state is None:
-            ids = opening(self.contents.tokenizer, self.contents.records, ids)
+            ids = [*opening(self.contents.tokenizer, self.contents.records), *ids]
         with of_use(self.contents.weights):
-            return read(self._engine, ids.tolist(), state)
+            return read(self._engine, ids, state)
 
     @cached_property
     def _engine(self) -> Engine:

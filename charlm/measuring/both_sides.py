@@ -28,7 +28,7 @@ class BothSides:
         self,
         network: Bidirectional,
         weights: dict[str, np.ndarray],
-        opening: np.ndarray,
+        opening: list[int],
         *,
         ends: bool,
     ) -> None:

@@ -1,6 +1,6 @@
 """How well a model predicts a split of a corpus, or a text read as its corpus would have been."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from charlm.preparation.records import BOUNDARY_CHARS
 from charlm.preparation.sources import Source
 from charlm.preparation.spool import id_type
 from charlm.sampling.engine import NumpyEngine
+from charlm.sampling.text import opening
 from charlm.score import Score
 from charlm.tokenizer import Tokenizer
 from charlm.tokenizer.encoders import Encoder, encoder
@@ -29,12 +30,16 @@ NAMED = 10  # unknown characters in one message
 
 @dataclass(frozen=True)
 class Text:
-    """The ids (T,) of a text, and how many characters, bytes and unknown symbols they stand for."""
+    """The ids (T,) of a text, and how many characters, bytes and unknown symbols they stand for.
+
+    `opening` is read before the first of them: a text begins a line.
+    """
 
     ids: np.ndarray
     chars: int
     bytes: int
     unknown: int
+    opening: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,8 @@ def of_corpus(model: Model, path: Path, split: str) -> Text:
         raise DataError(f"{path} has no {split} split; prepare it with --{split}, or take another.")
     ids = corpus.ids(split)
     unknown = int(np.count_nonzero(ids == corpus.tokenizer.unknown))  # 0 where there is no <unk>
-    return Text(ids, size.chars, size.bytes, unknown)
+    begin = opening(model.tokenizer, model.records)
+    return Text(ids, size.chars, size.bytes, unknown, begin)
 
 
 def of_file(model: Model, path: Path, unknown: str) -> Text:
@@ -122,7 +128,8 @@ def of_file(model: Model, path: Path, unknown: str) -> Text:
     if not len(ids):
         raise DataError(f"{source.name} holds nothing that the model can read.")
     size = ends * BOUNDARY_CHARS[model.records]
-    return Text(ids, numbers.chars + size, numbers.bytes + size, numbers.unknown)
+    begin = opening(tokenizer, model.records)
+    return Text(ids, numbers.chars + size, numbers.bytes + size, numbers.unknown, begin)
 
 
 def evaluate(
@@ -146,9 +153,12 @@ def evaluate(
     boundary = None if model.records == "none" else model.tokenizer.boundary
     if not config.off:
         reader = adaptation.reader_of(model.network, model.weights, config)
+        for id in text.opening:
+            reader.given(id)
         nats = adaptation.text_nats(reader, text.ids, boundary)
     elif boundary is None:
-        nats = text_nats(engine, text.ids)
+        begin = len(text.opening)
+        nats = text_nats(engine, np.concatenate([text.opening, text.ids]).astype(int))[begin:]
     else:
         nats = records_nats(engine, text.ids, boundary)
     begins = block_begins(len(text.ids)) if boundary is None else record_begins(text.ids, boundary)

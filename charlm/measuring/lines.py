@@ -15,6 +15,7 @@ from charlm.measuring.evaluation import raw_encoder
 from charlm.measuring.parallel import records_nats, text_nats
 from charlm.model_file import Model
 from charlm.sampling.engine import NumpyEngine
+from charlm.sampling.text import opening
 from charlm.tokenizer import Tokenizer
 from charlm.tokenizer.normalizing import normalized
 from charlm.tokenizer.words import CODE_POINTS
@@ -56,7 +57,13 @@ def line_nats(model: Model, text: str) -> tuple[np.ndarray, int]:
             all_ids.append(np.array([boundary]))
             all_lines.append(np.array([last]))
     ids = np.concatenate(all_ids)
-    nats = text_nats(engine, ids) if ends is None else records_nats(engine, ids, boundary)
+    begin = opening(model.tokenizer, model.records)
+    if ends is None and begin:
+        nats = text_nats(engine, np.concatenate([begin, ids]))[len(begin) :]
+    elif ends is None:
+        nats = text_nats(engine, ids)
+    else:
+        nats = records_nats(engine, ids, boundary)
     found = np.bincount(np.concatenate(all_lines), weights=nats, minlength=count)
     named = np.concatenate(tokens.named)
     return found + NAMING_NATS * np.bincount(named, minlength=count), tokens.unknown

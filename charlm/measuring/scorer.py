@@ -72,9 +72,9 @@ class Scorer:
         tokenizer = self._tokenizer = model.tokenizer
         self._unknown = unknown
         self._favourites = favourites
-        newline = opening(tokenizer, model.records, np.empty(0, dtype=np.int64))
+        newline = opening(tokenizer, model.records)
         by_record = model.records != "none"
-        self.end: int | None = tokenizer.boundary if by_record else next(iter(newline), None)
+        self.end: int | None = tokenizer.boundary if by_record else tokenizer.newline
         self._ending = np.array([] if self.end is None else [self.end], dtype=np.int64)
         self._one_by_one = not config.off
         self._reader: BothSides | _FromLeft | _Learning
@@ -144,7 +144,7 @@ class Scorer:
 class _FromLeft:
     """A left-to-right network that reads texts, each of which stands after `opening`."""
 
-    def __init__(self, engine: Engine, opening: np.ndarray, *, favourites: bool) -> None:
+    def __init__(self, engine: Engine, opening: list[int], *, favourites: bool) -> None:
         self._engine = engine
         self._reader = SteppedReader(engine, favourites=favourites)
         self._opening = opening
@@ -172,7 +172,7 @@ class _FromLeft:
 class _Learning:
     """What `_FromLeft` is, by a reader that learns from every text that it reads."""
 
-    def __init__(self, reader: Reader, opening: np.ndarray) -> None:
+    def __init__(self, reader: Reader, opening: list[int]) -> None:
         self._reader = reader
         self._opening = opening
 
@@ -180,7 +180,7 @@ class _Learning:
         """Fills in what was expected in the one text of `rows`, and gives the place after it."""
         if before is None:
             self._reader.end()
-            for id in self._opening.tolist():
+            for id in self._opening:
                 self._reader.given(id)
         for t, id in enumerate(rows.ids.tolist()):
             rows.put(np.array([t]), self._reader.logits)

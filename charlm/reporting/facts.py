@@ -109,7 +109,7 @@ def _samples(source: Source) -> dict[str, Any]:
 
 def _drawn(model: Model) -> str:
     pieces: list[str] = []
-    begin = opening(model.tokenizer, model.records, np.empty(0, np.int64))
+    begin = opening(model.tokenizer, model.records)
     sample_texts(
         NumpyEngine(model.network, model.weights),
         model.tokenizer,

@@ -55,7 +55,7 @@ def choose(model: Model, ids: np.ndarray) -> np.ndarray:
         ids = ids[:SYMBOLS]
         ends = np.flatnonzero(ids == model.tokenizer.boundary)
         return ids[: ends[-1]] if len(ends) else ids
-    newline = opening(model.tokenizer, model.records, np.empty(0, np.int64))
+    newline = opening(model.tokenizer, model.records)
     ends = np.flatnonzero(np.isin(ids, newline))
     # A split may begin in the middle of a line, and some lines are empty.
     begins = ends[:-1][np.diff(ends) > 1] + 1
@@ -71,9 +71,9 @@ def read(model: Model, ids: np.ndarray, units: list[int]) -> Passage:
     """
     if isinstance(model.network, Bidirectional):
         return _read_both_sides(model, ids)
-    begun = opening(model.tokenizer, model.records, np.empty(0, np.int64))
-    end = begun if model.records == "none" else np.array([model.tokenizer.boundary])
-    ids = np.concatenate([ids, end])
+    begun = opening(model.tokenizer, model.records)
+    end = begun if model.records == "none" else [model.tokenizer.boundary]
+    ids = np.append(ids, np.array(end, ids.dtype))
     named, values, costs, likeliest = Units(model.network), [], [], []
     for id, (logits, state) in zip(ids.tolist(), places(model, ids, begun), strict=True):
         nats = -log_softmax(logits[None])[0]

@@ -31,10 +31,10 @@ class Session:
 
     def opening(self, text: str) -> list[int]:
         """The ids read before the first draw, of a prompt that may be empty."""
-        ids = self.prompts.ids(text)
+        ids = self.prompts.ids(text).tolist()
         if self.place is None:
-            ids = opening(self.model.tokenizer, self.model.records, ids)
-        return ids.tolist()
+            ids = [*opening(self.model.tokenizer, self.model.records), *ids]
+        return ids
 
     def row(self, k: int, ids: list[int], place: Place | None) -> Row:
         """Row k, to be drawn at `place`, where ids have been read already; without one they will.
@@ -93,7 +93,8 @@ def manner_of(
 
         matcher = Matcher(match, model.tokenizer, length, banned)
     if by_line and model.records != "line":
-        stops = (*stops, "\n")
+        newline = model.tokenizer.newline  # which may have a space before it
+        stops = (*stops, "\n" if newline is None else model.tokenizer.pieces[newline].decode())
     seed = config.seed
     if seed is None:
         seed = random.SystemRandom().randrange(2**31)

@@ -128,16 +128,15 @@ class Sample:
         return text if self._lines else text[: len(text) - len(pieces[-1])]
 
 
-def opening(tokenizer: Tokenizer, records: str, prompt: np.ndarray) -> np.ndarray:
-    """The ids read before the first draw: the prompt, or without one a line's beginning.
+def opening(tokenizer: Tokenizer, records: str) -> list[int]:
+    """The ids read before a text, whether it is measured or goes on: a newline, or nothing.
 
     A model of records begins at the beginning of a record by itself. Any other was trained from
-    the middle of its text, and begins more naturally after a newline, where it knows one.
+    the middle of its text, so what comes first in it says nothing of a text's beginning: that is
+    read as what it is, a line's beginning, where the model knows a newline.
     """
-    if len(prompt) or records != "none":
-        return prompt
-    newline = [id for id, piece in enumerate(tokenizer.pieces) if piece == b"\n"]
-    return np.array(newline[:1], dtype=np.int64)
+    newline = tokenizer.newline if records == "none" else None
+    return [] if newline is None else [newline]
 
 
 def sample_texts(

@@ -50,10 +50,10 @@ class Desk:
         if model.tokenizer.boundary is not None:
             self._names[model.tokenizer.boundary] = "<boundary>"
         self._prompts = Prompts(model, limits.unknown)
-        self._opening = opening(model.tokenizer, model.records, np.empty(0, np.int64)).tolist()
+        self._opening = opening(model.tokenizer, model.records)
         # As in measuring/scorer.py: what ends a line where lines are scored.
         by_record = model.records != "none"
-        self._end = model.tokenizer.boundary if by_record else next(iter(self._opening), None)
+        self._end = model.tokenizer.boundary if by_record else model.tokenizer.newline
         self._engine = NumpyEngine(model.network, model.weights)
         self._batch = Batch(self._engine, AGAIN)
         self._waiting: deque[Reading | Writing] = deque()
@@ -235,10 +235,7 @@ class Desk:
         if ids and self.tokenizer.pieces[ids[0]].startswith(b" ") and not text.startswith(" "):
             # A word carries a space before it, which was not typed before the first.
             offsets = [max(0, offset - 1) for offset in offsets]
-        # A text that is drawn begins as `charlm sample` begins it; one that is only measured
-        # stands, as in `charlm score`, after a newline where the model knows one.
-        before = self._opening if scored or not ids else []
-        return Beginning([*before, *ids], len(before), text, offsets)
+        return Beginning([*self._opening, *ids], len(self._opening), text, offsets)
 
     def _read(self, prompt: Prompt, scored: bool) -> tuple[list[int], str]:
         """The ids of a prompt, and its text. What is scored has its last newline as its end."""

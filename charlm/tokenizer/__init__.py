@@ -82,6 +82,12 @@ class Tokenizer:
         return len(self.pieces)
 
     @cached_property
+    def newline(self) -> int | None:
+        """The id that ends a line of running text, or None where no id does."""
+        ends = (b" \n", b"\n") if self.words == "spaces" else (b"\n",)
+        return next((self.pieces.index(end) for end in ends if end in self.pieces), None)
+
+    @cached_property
     def hash(self) -> str:
         """The sha256 of the stored form, in hex."""
         return hashlib.sha256(self._json.encode("utf-8")).hexdigest()

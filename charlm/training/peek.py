@@ -24,7 +24,7 @@ def peek(
     tokenizer = corpus.tokenizer
     pieces: list[str] = []
     manner = Manner(SamplingConfig(), config.seed or 0, max(KEPT, config.peek or 0))
-    begin = Row(0, opening(tokenizer, corpus.records, np.empty(0, dtype=np.int64)))
+    begin = Row(0, opening(tokenizer, corpus.records))
     # Of a network that has gone wild anything may be drawn; whether it goes on is not decided here.
     with np.errstate(all="ignore"):
         sample_texts(
