@@ -13,6 +13,7 @@ PACKAGE = ROOT / "charlm"
 # From the bottom up: a room imports itself and rooms above it in this table, and these packages.
 ROOMS = {
     "errors": set(),
+    "packages": set(),
     "signals": set(),
     "process": {"numpy", "threadpoolctl", "torch"},
     "atomic": set(),

@@ -10,6 +10,7 @@ import numpy as np
 from charlm.adaptation.cache import Cache
 from charlm.config import AdaptationConfig
 from charlm.network import Network
+from charlm.packages import missing_packages_named
 from charlm.process import blas_threads
 from charlm.sampling.engine import NumpyEngine
 from charlm.sampling.generate import Place
@@ -82,7 +83,8 @@ def reader_of(network: Network, weights: dict[str, np.ndarray], config: Adaptati
     if config.cache is not None:
         cache = Cache(config.cache, config.cache_weight, config.cache_flatness)
     if config.adapt:
-        from charlm.adaptation.learner import Learner  # here because torch takes long to import
+        with missing_packages_named():  # here because torch takes long to import
+            from charlm.adaptation.learner import Learner
 
         learner = Learner(network, weights, config)
     present = learner.weights if learner else weights

@@ -19,6 +19,7 @@ import click
 from charlm import __version__, signals
 from charlm.cli.shading import harmless
 from charlm.errors import CharlmError
+from charlm.packages import missing_packages_named
 from charlm.process import tune_process
 
 COMMANDS = (
@@ -129,7 +130,8 @@ def _leave(status: int) -> None:
 def _status(argv: list[str] | None) -> int:
     _prepare_streams()
     try:
-        return cli.main(argv, prog_name="charlm", standalone_mode=False) or 0
+        with missing_packages_named():
+            return cli.main(argv, prog_name="charlm", standalone_mode=False) or 0
     except click.ClickException as error:
         error.show()
         return error.exit_code

@@ -37,8 +37,7 @@ def command(model: Path, target: str, output: Path, force: bool) -> None:
     short module that loads them and needs torch and safetensors alone. It is for rnn, rnn-relu,
     lstm and gru, with a plain head and without attention.
 
-    Both compute what charlm does, but for rounding. --to onnx takes onnx: pip install
-    'charlm[onnx]'.
+    Both compute what charlm does, but for rounding. --to onnx needs onnx: pip install onnx.
 
     \b
     charlm export run --to onnx -o model.onnx

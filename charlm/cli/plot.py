@@ -64,7 +64,7 @@ def command(
     """Draw how the RUNs learned, together: the loss of training, and that of each validation.
 
     A run of several seeds has curves for each of them. Without -o they are drawn in the terminal.
-    It takes plotext, and a picture takes matplotlib: pip install 'charlm[plot]' has both.
+    It needs plotext, and a picture needs matplotlib: pip install plotext matplotlib.
 
     \b
     charlm plot run

@@ -6,7 +6,6 @@ from typing import Any
 import click
 
 from charlm.cli.options import PATH, knob_options, take
-from charlm.errors import ConfigError
 from charlm.serving.limits import Limits
 
 
@@ -49,13 +48,6 @@ def command(
     if token is not None and not (token.isascii() and token.isprintable() and token.strip()):
         raise click.UsageError("--token is made of ASCII letters, digits and signs.")
     limits = take(Limits, values)
-    try:
-        import starlette  # noqa: F401
-        import uvicorn  # noqa: F401
-    except ImportError as error:
-        raise ConfigError(
-            f"{error.name} is not installed, and serving needs it; pip install 'charlm[serve]'."
-        ) from error
 
     from charlm.serving.server import serve
 

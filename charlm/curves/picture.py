@@ -5,7 +5,7 @@ from pathlib import Path
 
 from charlm import atomic
 from charlm.curves.reading import Curve
-from charlm.errors import ConfigError
+from charlm.packages import missing_packages_named
 
 FORMATS = (".svg", ".png", ".pdf")
 
@@ -13,13 +13,11 @@ FORMATS = (".svg", ".png", ".pdf")
 def save(curves: Sequence[Curve], across: str, up: str, path: Path) -> None:
     """Writes a picture of the curves to `path`, whole or not at all; its suffix is one of FORMATS.
 
-    The same curves make the same bytes. Raises ConfigError where matplotlib is not installed.
+    The same curves make the same bytes. Raises MissingPackageError without matplotlib.
     """
-    try:
+    with missing_packages_named():
         import matplotlib
         from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ConfigError("a picture takes matplotlib: pip install 'charlm[plot]'.") from error
 
     # Else an SVG's names are drawn by chance.
     with matplotlib.rc_context({"svg.hashsalt": "charlm"}):

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Sequence
 
 from charlm.curves.reading import Curve
-from charlm.errors import ConfigError
+from charlm.packages import missing_packages_named
 
 # Curves are told apart by these where there is no colour.
 MARKERS = "*o+x#@%&"
@@ -15,14 +15,10 @@ def drawn(
 ) -> str:
     """The curves in so many columns and rows of text; `across` and `up` label the axes.
 
-    Raises ConfigError where plotext is not installed.
+    Raises MissingPackageError without plotext.
     """
-    try:
+    with missing_packages_named():
         import plotext
-    except ImportError as error:
-        raise ConfigError(
-            "drawing in a terminal takes plotext: pip install 'charlm[plot]'."
-        ) from error
 
     plotext.clear_figure()
     plotext.theme("pro" if colour else "clear")

@@ -16,6 +16,7 @@ import numpy as np
 from charlm import atomic
 from charlm.errors import ConfigError
 from charlm.model_file import Model
+from charlm.packages import missing_packages_named
 
 OPERATORS = 18  # the operator set, and with it the least IR version that has it
 IR_VERSION = 8
@@ -27,12 +28,10 @@ def save(model: Model, path: Path) -> None:
     """Writes the graph of the model's step to `path`, whole or not at all.
 
     Law: a runtime gets logits and states that are those of the numpy engine, but for rounding.
-    Raises ConfigError where onnx is not installed, or for a model that is no graph of one file.
+    Raises ConfigError where onnx is not installed, and for a model that is no graph of one file.
     """
-    try:
+    with missing_packages_named():
         import onnx
-    except ImportError as error:
-        raise ConfigError("--to onnx takes onnx: pip install 'charlm[onnx]'.") from error
     # Before the graph is made, as a protocol buffer that large can't even be checked.
     if sum(weight.nbytes for weight in model.weights.values()) > LARGEST - REST:
         raise ConfigError("the model has over 2 GB of weights, more than one ONNX file holds.")

@@ -13,6 +13,7 @@ import numpy as np
 
 from charlm.errors import DataError
 from charlm.network import Network
+from charlm.packages import missing_packages_named
 
 ROWS = 32  # places t, evenly spaced over the text
 WARMUP = 64  # symbols read before the first state that is looked at
@@ -22,9 +23,11 @@ def norms(network: Network, weights: dict[str, Any], ids: np.ndarray, back: int)
     """The mean norm (back,) of the gradient of the loss at t by the whole state at t - k, k from 1.
 
     The loss at t is that of the prediction made by step t, and the state at t - k what step t - k
-    has handed on. `ids` (T,) are one running text. Raises DataError where it is too short.
+    has handed on. `ids` (T,) are one running text. Raises DataError where it is too short,
+    and MissingPackageError without torch.
     """
-    import torch  # here because nothing else that looks into a model needs it
+    with missing_packages_named():
+        import torch  # here because nothing else that looks into a model needs it
 
     length = WARMUP + back
     if len(ids) <= length:

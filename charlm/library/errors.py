@@ -16,6 +16,7 @@ from charlm.config import (
 )
 from charlm.errors import CharlmError, ConfigError, DataError
 from charlm.library.options import PrepOptions, SampleOptions, TrainOptions
+from charlm.packages import missing_packages_named
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -55,7 +56,8 @@ def errors_for_programs() -> Iterator[Callable[[Callable[P, R]], Callable[P, R]]
         return call
 
     try:
-        yield own
+        with missing_packages_named():
+            yield own
     except CharlmError as error:
         if error.typed is None and not any(error is one for one in theirs):
             error.typed, error.args = str(error), (as_arguments(str(error)),)

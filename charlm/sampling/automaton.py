@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from charlm.errors import ConfigError
+from charlm.packages import MissingPackageError
 
 LENGTH = 1_000  # characters of a pattern
 STATES = 20_000
@@ -75,6 +76,8 @@ def compile_pattern(pattern: str) -> Automaton:
         raise RuntimeError(done.stderr.decode("utf-8", "replace"))
     head, _, table = done.stdout.partition(b"\n")
     found = json.loads(head)
+    if found["fault"] == "package":
+        raise MissingPackageError("outlines_core")
     if found["fault"] == "syntax":
         raise _unreadable(pattern, complaint or "it asks for what no automaton can do")
     if found["fault"] == "size":
@@ -114,7 +117,10 @@ def _too_large(pattern: str) -> ConfigError:
 
 def _build(pattern: str) -> tuple[dict[str, Any], bytes]:
     """What the other process tells: a head, and where there is no fault the table's bytes."""
-    from outlines_core import Index, Vocabulary
+    try:
+        from outlines_core import Index, Vocabulary
+    except ModuleNotFoundError:
+        return {"fault": "package"}, b""
 
     tokens = {bytes([byte]): [byte] for byte in range(256)}
     tokens |= {BEGIN + bytes([byte]): [256 + byte] for byte in range(256)}

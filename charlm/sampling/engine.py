@@ -15,6 +15,7 @@ from charlm.errors import ConfigError
 from charlm.network import Network
 from charlm.network.stack import Weights
 from charlm.network.states import State, join
+from charlm.packages import missing_packages_named
 from charlm.sampling.replay import NotRecordableError, Recording
 from charlm.sampling.threads import tuner
 
@@ -140,7 +141,8 @@ class TorchEngine:
     """The same step on torch tensors, for a device that numpy does not reach."""
 
     def __init__(self, network: Network, weights: dict[str, np.ndarray], device: str) -> None:
-        import torch  # here because sampling on the CPU must start without it
+        with missing_packages_named():
+            import torch  # here because sampling on the CPU must start without it
 
         self._torch = torch
         self.network = network

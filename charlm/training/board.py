@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from charlm.errors import ConfigError
+from charlm.packages import missing_packages_named
 
 # What is written under which name, and what the log calls it.
 SCALARS = {
@@ -18,16 +19,12 @@ SPEED = "chars_per_second"
 class Board:
     """Writes what a run logs to the directory `out`, which is made with the first of it.
 
-    Raises ConfigError where tensorboard is not installed, or `out` is no directory.
+    Raises ConfigError where tensorboard is not installed, or `out` is a file.
     """
 
     def __init__(self, out: Path) -> None:
-        try:
+        with missing_packages_named():
             from torch.utils.tensorboard import SummaryWriter
-        except ImportError as error:
-            raise ConfigError(
-                "--tensorboard takes tensorboard: pip install 'charlm[tensorboard]'."
-            ) from error
         if out.exists() and not out.is_dir():
             raise ConfigError(f"{out} is a file; --tensorboard names a directory.")
         self._open = lambda: SummaryWriter(out)

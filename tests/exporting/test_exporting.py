@@ -279,7 +279,7 @@ def test_mistakes_are_told_in_a_line(charlm, model, both_sides_model, tmp_path):
 
 def test_it_says_what_to_install(model, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(ConfigError, match=re.escape("pip install 'charlm[onnx]'")):
+    with pytest.raises(ConfigError, match="pip install onnx"):
         onnx_graph.save(model_file.load(model), tmp_path / "model.onnx")
 
 
