@@ -1,5 +1,6 @@
 """The packages that only some features take, and what is said where one of them is missing."""
 
+import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -7,7 +8,7 @@ from charlm.errors import ConfigError
 
 # By the name that is imported: what takes it, and what to install for that.
 OPTIONAL = {
-    "torch": ("training, --adapt, --gradient and every --device but cpu", "torch"),
+    "torch": ("training, report, --adapt, --gradient and every --device but cpu", "torch"),
     "constriction": ("compress and decompress", "constriction"),
     "outlines_core": ("--match", "outlines-core"),
     "pydivsufsort": ("--index of prep", "pydivsufsort"),
@@ -37,3 +38,9 @@ def missing_packages_named() -> Iterator[None]:
         if error.name not in OPTIONAL:
             raise
         raise MissingPackageError(error.name) from error
+
+
+def require(name: str) -> None:
+    """Imports the package `name`, of which no use is made yet. Raises MissingPackageError."""
+    with missing_packages_named():
+        importlib.import_module(name)

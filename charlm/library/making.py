@@ -17,6 +17,7 @@ from charlm.knobs import plain
 from charlm.library.errors import errors_for_programs
 from charlm.library.model import Model
 from charlm.library.options import PrepOptions, TrainOptions
+from charlm.packages import require
 from charlm.tokenizer import Tokenizer
 
 NETWORK_KNOBS = frozenset(f.name for f in fields(NetworkConfig))
@@ -54,7 +55,9 @@ def prepare(
         if not index:
             return prepare_corpus(paths, out, config, **settings)
 
-        from charlm.novelty import build  # which takes a package that nothing else does
+        from charlm.novelty import build
+
+        require("pydivsufsort")  # before a long text is read for nothing
 
         def finish(directory: Path) -> None:
             say("indexing the training text")

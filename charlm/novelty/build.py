@@ -8,19 +8,16 @@ import numpy as np
 from charlm.atomic import whole_file
 from charlm.corpus import Corpus
 from charlm.novelty import layout
-from charlm.packages import missing_packages_named
 
 
 def build(corpus_dir: Path) -> None:
     """Writes the index of the training text into the corpus directory `corpus_dir`.
 
     The index takes about 5 bytes of disk for each byte of text, 9 from 2 GB on, and as much memory
-    while it is made. Raises DataError where `corpus_dir` is no corpus,
-    and MissingPackageError without pydivsufsort.
+    while it is made. Raises DataError where `corpus_dir` is no corpus.
     """
     # Here and not above: who only reads an index need not wait for it.
-    with missing_packages_named():
-        from pydivsufsort import divsufsort
+    from pydivsufsort import divsufsort
 
     corpus = Corpus(corpus_dir)
     path = corpus.path / layout.TEXT

@@ -15,13 +15,13 @@ from charlm.inspection import memory
 from charlm.inspection.gradient import WARMUP, norms
 from charlm.inspection.units import Units
 from charlm.model_file import Model
-from charlm.packages import MissingPackageError, missing_packages_named
 from charlm.reporting import commands, passage, units
 from charlm.reporting.page import block
 from charlm.reporting.source import Source
 from charlm.sampling.engine import NumpyEngine
 from charlm.sampling.generate import Row
 from charlm.sampling.text import Manner, opening, sample_texts
+from charlm.training.initialise import initial_weights
 
 READ = 20_000  # symbols from which memory and gradient are measured
 BACK = 100  # symbols that they look back
@@ -195,9 +195,6 @@ def _gradient(source: Source) -> dict[str, Any]:
     back = min(BACK, len(ids) - WARMUP - 1)
     if back < 2:
         raise DataError("the text is too short for it.")
-    with missing_packages_named():
-        from charlm.training.initialise import initial_weights
-
     seed = model.training.get("seed")
     begun = initial_weights(model.network, seed if isinstance(seed, int) else 0)
     return {
@@ -219,7 +216,7 @@ def _running(source: Source) -> np.ndarray:
 def _or_none(missing: dict[str, str], name: str, measure: Callable[[], Any]) -> Any:
     try:
         return measure()
-    except (DataError, MissingPackageError) as error:
+    except DataError as error:
         missing[name] = str(error)
         return None
 

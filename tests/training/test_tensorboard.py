@@ -81,7 +81,7 @@ def test_what_to_install_is_told_before_anything_is_made(corpus, tmp_path):
         cwd=tmp_path, capture_output=True, env=os.environ, timeout=300,
     )  # fmt: skip
     assert done.returncode == 1
-    assert done.stderr.decode().splitlines()[-1].startswith("charlm: tensorboard is not installed")
+    assert done.stderr.decode().splitlines()[-1].startswith("charlm: tensorboard, needed")
     assert b"pip install tensorboard" in done.stderr
     assert b"Traceback" not in done.stderr
     assert not list(tmp_path.iterdir())
