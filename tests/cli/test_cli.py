@@ -1,9 +1,10 @@
 """What every command has in common: help, exit status, streams."""
 
+import shlex
 import subprocess
-import sys
 
 import pytest
+from support.commands import forked
 
 from charlm import __version__
 from charlm.cli import COMMANDS
@@ -44,7 +45,7 @@ def test_a_misspelled_command_is_told_what_is_near(charlm):
 @pytest.mark.parametrize("args", ["--help", "train --help", "corpus list", "corpus cat markov"])
 def test_a_closed_pipe_ends_quietly(args):
     """The reader is gone before anything is written."""
-    command = f"{sys.executable} -m charlm {args} | (exec <&-; sleep 2); echo ${{PIPESTATUS[0]}}"
+    command = f"{shlex.join(forked())} {args} | (exec <&-; sleep 2); echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, timeout=60)
     assert done.stdout == b"0\n"
     assert done.stderr == b""
@@ -53,7 +54,7 @@ def test_a_closed_pipe_ends_quietly(args):
 def test_a_full_disk_is_told_in_one_line(charlm):
     with open("/dev/full", "wb") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "charlm", "corpus", "cat", "markov"],
+            [*forked(), "corpus", "cat", "markov"],
             stdout=full,
             stderr=subprocess.PIPE,
             timeout=60,
@@ -68,7 +69,7 @@ def test_a_full_disk_is_told_in_one_line(charlm):
 @pytest.mark.parametrize("args", ["prep -o data", "sample MODEL --prompt-file - --length 5"])
 def test_a_closed_stream_is_no_bug(model, tmp_path, args, closed):
     args = args.replace("MODEL", str(model))
-    command = f"echo the king | {sys.executable} -m charlm {args} {closed}"
+    command = f"echo the king | {shlex.join(forked())} {args} {closed}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, timeout=60, cwd=tmp_path)
     assert b"Traceback" not in done.stderr
     if closed == ">&-":
@@ -78,7 +79,7 @@ def test_a_closed_stream_is_no_bug(model, tmp_path, args, closed):
 
 def test_the_whole_way_in_one_pipe(tmp_path):
     command = (
-        "set -o pipefail; charlm() { " + sys.executable + ' -m charlm "$@"; };'
+        "set -o pipefail; charlm() { " + shlex.join(forked()) + ' "$@"; };'
         " (for i in $(seq 300); do echo the cat sat on the mat $i; done)"
         " | charlm prep - -o d && charlm train d -o r --steps 20 --width 16"
         " && charlm sample r --length 2000 | head -c 100"

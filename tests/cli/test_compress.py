@@ -2,11 +2,13 @@
 
 import os
 import pty
+import shlex
 import subprocess
 import sys
 
 import pytest
 from support.archives import sealed
+from support.commands import forked
 
 from charlm import model_file
 from charlm.config import NetworkConfig
@@ -70,7 +72,7 @@ def test_pipes_carry_any_bytes(charlm, untrained, data):
 
 
 def test_both_in_one_pipe_that_its_reader_leaves(untrained):
-    charlm = f"{sys.executable} -m charlm"
+    charlm = f"{shlex.join(forked())}"
     command = (
         f"set -o pipefail; {charlm} compress -q {untrained}"
         f" | {charlm} decompress {untrained} | head -c 100"
@@ -82,7 +84,7 @@ def test_both_in_one_pipe_that_its_reader_leaves(untrained):
 
 def test_a_terminal_gets_no_binary(untrained):
     ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "charlm", "compress", untrained]
+    command = [*forked(), "compress", untrained]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=theirs, stderr=subprocess.PIPE)
     os.close(theirs)
     os.close(ours)

@@ -11,16 +11,18 @@ import threading
 from functools import partial
 
 import pytest
+from support.commands import forked
 
 from charlm import corpora
 
-CHARLM = [sys.executable, "-m", "charlm"]
 
-
-def run(*arguments, command=CHARLM, **environment):
+def run(*arguments, command=None, **environment):
     """The finished process, its stdout as bytes and its stderr as text."""
     result = subprocess.run(
-        [*command, *arguments], capture_output=True, env=os.environ | environment, timeout=60
+        [*(command or forked()), *arguments],
+        capture_output=True,
+        env=os.environ | environment,
+        timeout=60,
     )
     result.stderr = result.stderr.decode()
     return result
@@ -62,7 +64,7 @@ def test_cat_writes_the_text_and_nothing_else(name):
 @pytest.mark.parametrize("wanted_bytes", [0, 100])
 def test_a_reader_that_goes_away_ends_it_quietly(arguments, wanted_bytes):
     with subprocess.Popen(
-        [*CHARLM, "corpus", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [*forked(), "corpus", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         assert len(process.stdout.read(wanted_bytes)) == wanted_bytes
         process.stdout.close()

@@ -1,10 +1,12 @@
 """`charlm fill` through real processes."""
 
 import json
+import shlex
 import subprocess
 import sys
 
 import pytest
+from support.commands import forked
 
 SHORT = ["--seed", 1, "--length", "1-4"]
 
@@ -258,7 +260,7 @@ def test_a_model_of_bytes_fills_any_bytes(charlm, tmp_path):
 
 
 def test_in_a_pipe_and_with_a_reader_that_goes_away(both_sides_model):
-    command = f"{sys.executable} -m charlm fill {both_sides_model} --length 3 --seed 1"
+    command = f"{shlex.join(forked())} fill {both_sides_model} --length 3 --seed 1"
     done = subprocess.run(
         ["bash", "-c", f"set -o pipefail; echo 'the k___ shall' | {command} | tr a-z A-Z"],
         capture_output=True,

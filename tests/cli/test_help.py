@@ -11,6 +11,7 @@ import sys
 import click
 import man_pages
 import pytest
+from support.commands import forked
 from support.paths import README
 
 from charlm import corpora
@@ -21,24 +22,16 @@ CONTEXTS = {ctx.command_path: ctx for ctx in man_pages.contexts()}
 # A charlm that trains, or serves, for a moment only, whatever time an example gives it.
 QUICK = """\
 import os
-import signal
+import subprocess
 import sys
-import threading
-import time
 
-from charlm.cli import main
-
-
-def end():
-    while getattr(signal.getsignal(signal.SIGTERM), "__name__", "") != "handle_exit":
-        time.sleep(0.05)
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
+FORKED = {forked}
 args = sys.argv[1:]
 if args[:1] == ["serve"] and "--help" not in args:
-    args += ["--port", "0"]
-    threading.Thread(target=end, daemon=True).start()
+    process = subprocess.Popen([*FORKED, *args, "--port", "0"], stderr=subprocess.PIPE)
+    process.stderr.readline()
+    process.terminate()
+    sys.exit(process.wait())
 if args[:1] in (["train"], ["zoo"]):
     for option in ("--budget", "--steps", "--epochs"):
         if option in args:
@@ -52,7 +45,7 @@ if args[:1] == ["zoo"]:
     for option, value in (("--cell", "lstm"), ("--parameters", "3000")):
         if option not in args:
             args += [option, value]
-sys.exit(main(args))
+os.execv(FORKED[0], [*FORKED, *args])
 """
 
 # Two tools that do not end, or not here: a file that nothing is added to, and another machine.
@@ -98,7 +91,8 @@ def shell(tmp_path_factory):
     """Runs a line of bash in a folder, with a quick charlm first in the path."""
     programs = tmp_path_factory.mktemp("bin")
     scripts = {name: f"#!/bin/sh\n{script}\n" for name, script in STAND_INS.items()}
-    for name, script in {**scripts, "charlm": f"#!{sys.executable}\n{QUICK}"}.items():
+    quick = QUICK.replace("{forked}", repr(forked()))
+    for name, script in {**scripts, "charlm": f"#!{sys.executable}\n{quick}"}.items():
         (programs / name).write_text(script)
         (programs / name).chmod(0o755)
     path = f"{programs}{os.pathsep}{os.environ['PATH']}"

@@ -5,12 +5,12 @@ import json
 import os
 import pty
 import subprocess
-import sys
 import termios
 
 import numpy as np
 import pytest
 import tokenizers
+from support.commands import forked
 
 TEXT = "To be, or not to be, that is the question.\n" * 40
 
@@ -155,7 +155,7 @@ def test_wrong_usage(charlm, text, tmp_path):
 def test_a_terminal_as_stdin_is_wrong_usage(tmp_path):
     parent, child = pty.openpty()
     done = subprocess.run(
-        [sys.executable, "-m", "charlm", "prep", "-o", str(tmp_path / "d")],
+        [*forked(), "prep", "-o", str(tmp_path / "d")],
         stdin=child,
         capture_output=True,
         timeout=60,
@@ -171,7 +171,7 @@ def test_progress_is_shown_on_a_terminal_only(charlm, text, tmp_path):
     parent, child = pty.openpty()
     termios.tcsetwinsize(child, (24, 100))
     done = subprocess.run(
-        [sys.executable, "-m", "charlm", "prep", str(text), "-o", str(tmp_path / "b")],
+        [*forked(), "prep", str(text), "-o", str(tmp_path / "b")],
         stdout=subprocess.PIPE,
         stderr=child,
         timeout=60,

@@ -1,11 +1,13 @@
 """`charlm sample` and `charlm info` through real processes."""
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from support.commands import forked
 
 
 def sample(charlm, model, *args, stdin=""):
@@ -165,7 +167,7 @@ def test_an_unknown_character_is_named_and_can_be_got_past(charlm, model):
 
 
 def test_a_reader_that_goes_away_ends_it_quietly(model):
-    command = f"set -o pipefail; {sys.executable} -m charlm sample {model} --length 100000 --seed 1"
+    command = f"set -o pipefail; {shlex.join(forked())} sample {model} --length 100000 --seed 1"
     done = subprocess.run(
         ["bash", "-c", f"{command} | head -c 100"], capture_output=True, timeout=60
     )

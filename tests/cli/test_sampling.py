@@ -5,11 +5,11 @@ import math
 import os
 import pty
 import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
+from support.commands import forked
 
 SEED = ("--seed", 7)
 
@@ -70,7 +70,7 @@ def test_json_tells_all_of_a_completion(sample):
 
 
 def test_a_line_is_answered_before_the_next_is_there(model):
-    command = [sys.executable, "-m", "charlm", "sample", model, "--per-line", "--length", "5"]
+    command = [*forked(), "sample", model, "--per-line", "--length", "5"]
     with subprocess.Popen(
         [*map(str, command), "--seed", "7"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0,
@@ -202,7 +202,7 @@ def test_a_trace_tells_of_every_symbol(sample):
 
 
 def test_endless_text_comes_at_a_steady_rate_until_the_pipe_closes(model):
-    command = [sys.executable, "-m", "charlm", "sample", str(model), "--follow", "--rate", "200"]
+    command = [*forked(), "sample", str(model), "--follow", "--rate", "200"]
     with subprocess.Popen(
         [*command, "--seed", "7"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
@@ -230,7 +230,7 @@ def test_a_conversation_keeps_or_draws_again(charlm, model, sample):
 
 def test_a_conversation_on_a_terminal_has_line_editing(model):
     ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "charlm", "sample", str(model), "-i", "--length", "5"]
+    command = [*forked(), "sample", str(model), "-i", "--length", "5"]
     process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs)
     os.close(theirs)
     shown = b""

@@ -5,10 +5,12 @@ import json
 import math
 import re
 import select
+import shlex
 import subprocess
 import sys
 
 import pytest
+from support.commands import forked
 
 from charlm import model_file
 from charlm.config import NetworkConfig
@@ -227,7 +229,7 @@ def test_nothing_in_is_nothing_out(charlm, model):
 
 
 def test_each_line_is_answered_before_the_next_is_written(model):
-    command = [sys.executable, "-m", "charlm", "score", str(model)]
+    command = [*forked(), "score", str(model)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         for line in LINES:
             process.stdin.write(f"{line}\n".encode())
@@ -289,7 +291,7 @@ def test_mistakes_are_told_in_one_line(charlm, model, tmp_path, args, code, word
 
 def test_a_reader_that_goes_away_ends_it_quietly(model, tmp_path):
     (tmp_path / "text").write_text(TEXT * 2000)
-    command = f"{sys.executable} -m charlm score {model} {tmp_path / 'text'}"
+    command = f"{shlex.join(forked())} score {model} {tmp_path / 'text'}"
     done = subprocess.run(
         ["bash", "-c", f"set -o pipefail; {command} | head -n 2"], capture_output=True, timeout=60
     )

@@ -2,14 +2,11 @@
 
 import json
 import math
-import os
 import signal
 import statistics
-import subprocess
-import sys
-import time
 
 import pytest
+from support.commands import start, wait_for
 
 SMALL = ["--width", "16", "--batch", "4", "--context", "16", "--device", "cpu"]
 
@@ -105,7 +102,7 @@ def test_ctrl_c_stops_all_and_resuming_goes_on_with_all(charlm, corpus, tmp_path
     steps = ["--steps", 150, "--seeds", 3, "--seed", 1, *SMALL]
     assert charlm("train", corpus, "-o", tmp_path / "whole", *steps).returncode == 0
     cut = tmp_path / "cut"
-    process = start("-m", "charlm", "train", corpus, "-o", cut, "--json", *steps)
+    process = start("train", corpus, "-o", cut, "--json", *steps)
     log = cut / "seed-2" / "log.jsonl"
     wait_for(lambda: log.exists() and len(log.read_text().splitlines()) > 3, process)
     process.send_signal(signal.SIGINT)
@@ -192,23 +189,6 @@ def test_mistakes_are_told_in_one_line(charlm, corpus, tmp_path, args, code, wor
     assert "Traceback" not in message
     assert done.stdout == b""
     assert not (tmp_path / "r").exists()
-
-
-def start(*args):
-    return subprocess.Popen(
-        [sys.executable, *map(str, args)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=os.environ | {"PYTHONUNBUFFERED": "1"},
-    )
-
-
-def wait_for(condition, process, timeout_s=60):
-    until = time.monotonic() + timeout_s
-    while not condition():
-        assert process.poll() is None, process.stderr.read().decode()
-        assert time.monotonic() < until
-        time.sleep(0.02)
 
 
 def weights(path):

@@ -4,9 +4,9 @@ import json
 import os
 import pty
 import subprocess
-import sys
 
 import pytest
+from support.commands import forked
 
 from charlm import model_file
 from charlm.cli import main
@@ -33,7 +33,7 @@ def test_a_sample_is_shown_on_a_terminal_and_written_as_it_is_elsewhere(
 def test_scored_text_is_shown(model, tmp_path):
     (tmp_path / "text").write_text("the king\x1b[2J\n")
     ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "charlm", "score", str(model), str(tmp_path / "text")]
+    command = [*forked(), "score", str(model), str(tmp_path / "text")]
     done = subprocess.run([*command, "--text-only"], stdout=theirs, timeout=120)
     os.close(theirs)
     assert done.returncode == 0
@@ -64,7 +64,7 @@ def test_json_is_the_same_value_but_harmless_on_a_terminal(monkeypatch, terminal
 def test_scored_text_is_harmless_as_json(model, tmp_path):
     (tmp_path / "text").write_text("the king\x9b2J\n")
     ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "charlm", "score", str(model), str(tmp_path / "text")]
+    command = [*forked(), "score", str(model), str(tmp_path / "text")]
     done = subprocess.run([*command, "--json"], stdout=theirs, timeout=120)
     os.close(theirs)
     shown = os.read(ours, 10_000)

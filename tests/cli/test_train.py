@@ -1,13 +1,14 @@
 """`charlm train` through real processes: runs, budgets, resuming, signals, mistakes."""
 
 import json
-import os
+import shlex
 import signal
 import subprocess
 import sys
 import time
 
 import pytest
+from support.commands import forked, start, wait_for
 from support.runs import log, weights, without_times
 
 SMALL = ["--width", "16", "--batch", "4", "--context", "16", "--seed", "1", "--device", "cpu"]
@@ -58,7 +59,7 @@ def test_a_failed_run_leaves_its_name_free_and_an_old_run_whole(charlm, tmp_path
 
 def test_a_run_goes_on_when_nobody_reads_what_it_says(corpus, tmp_path):
     command = (
-        f"{sys.executable} -m charlm train {corpus} -o {tmp_path / 'run'} --steps 60"
+        f"{shlex.join(forked())} train {corpus} -o {tmp_path / 'run'} --steps 60"
         f" --eval-every 5 {' '.join(SMALL)}"
     )
     subprocess.run(["bash", "-c", f"{command} 2>&1 | head -n 2"], check=True, timeout=120)
@@ -457,20 +458,3 @@ def test_several_corpora_are_one_run(charlm, corpus, tmp_path):
     assert sizes[2] == sizes[0] + sizes[1]
     assert charlm("train", "--resume", run, "--steps", 8).returncode == 0
     assert charlm("train", corpus, "-", "-o", tmp_path / "r").returncode == 2
-
-
-def start(*args):
-    return subprocess.Popen(
-        [sys.executable, "-m", "charlm", *map(str, args)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=os.environ | {"PYTHONUNBUFFERED": "1"},
-    )
-
-
-def wait_for(condition, process, timeout_s=60):
-    until = time.monotonic() + timeout_s
-    while not condition():
-        assert process.poll() is None, process.stderr.read().decode()
-        assert time.monotonic() < until
-        time.sleep(0.02)

@@ -4,6 +4,8 @@ import atexit
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -48,6 +50,15 @@ def start(*args, **others) -> subprocess.Popen:
     """`charlm ARGS`, running; stdout and stderr are pipes unless `others` says otherwise."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return subprocess.Popen([*forked(), *map(str, args)], **pipes | others)
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen) -> None:
+    """Waits until `condition` holds, for as long as `process` runs."""
+    until = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert process.poll() is None, process.stderr.read().decode()
+        assert time.monotonic() < until, "nothing happened"
+        time.sleep(0.02)
 
 
 def write_program(folder: Path) -> None:
