@@ -25,6 +25,8 @@ class Score:
     unknown: int = 0
 
     def __add__(self, other: "Score") -> "Score":
+        if not isinstance(other, Score):
+            return NotImplemented
         return Score(
             self.nats + other.nats,
             self.tokens + other.tokens,

@@ -48,6 +48,8 @@ def prepare(
     """
     with errors_for_programs() as own:
         paths = [Path(one) for one in ([sources] if isinstance(sources, str | Path) else sources)]
+        for path in paths:
+            os.fsencode(path)  # before anything is made: no file is called what is not Unicode
         config = PrepConfig.from_dict(dict(knobs))
         out, say = Path(out), own(say)
         settings = {"tokenizer": tokenizer, "jobs": plain(jobs), "force": force}
