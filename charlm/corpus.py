@@ -24,7 +24,7 @@ from charlm.preparation.crew import Crew, jobs_for
 from charlm.preparation.doctor import findings
 from charlm.preparation.pieces import Pieces
 from charlm.preparation.reading import described, names
-from charlm.preparation.sources import Source
+from charlm.preparation.sources import Source, check
 from charlm.preparation.splits import SPLITS, Numbered, SplitSize, splits_hash, write_splits
 from charlm.preparation.spool import READ_AT_ONCE, id_type
 from charlm.preparation.translating import translated
@@ -198,6 +198,7 @@ def prepare(
     if config.level == "byte" and (config.vocab_size is not None or config.min_count > 1):
         raise ConfigError("the bytes are 256; --vocab-size and --min-count have no place there.")
     out, paths = Path(out), [Path(source) for source in sources]
+    check(paths)
     refuse_existing(out.absolute(), markers=(MARKER,), force=force)
     with (
         workplace(place(out), say) as folder,

@@ -150,10 +150,11 @@ def write_tensors(
 
 
 def read_tensors(
-    path: Path, key: str, framework: str = "numpy"
+    path: Path, key: str, framework: str = "numpy", *, tensors: bool = True
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The JSON object under `key` in a safetensors file's metadata, and its tensors by name.
 
+    Without `tensors` there are none of them.
     Raises DataError for a file that is not there, not safetensors, or has no such entry.
     """
     kind, maker = KINDS[key]
@@ -172,7 +173,8 @@ def read_tensors(
                 found = others[0] if others else "a safetensors file, but not one that charlm made"
                 raise DataError(f"{path} is {found}; {maker}.")
             about = read_object(metadata[key])
-            return about, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            wanted = file.keys() if tensors else ()
+            return about, {name: file.get_tensor(name) for name in wanted}
     except (safetensors.SafetensorError, ValueError, TypeError, AttributeError) as error:
         raise DataError(f"{path} is damaged or not {kind} file ({error}).") from error
 

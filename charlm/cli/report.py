@@ -31,11 +31,14 @@ def command(run: Path, output: Path, corpus: Path | None, force: bool) -> None:
     check_output(output, force)
 
     from charlm import atomic
-    from charlm.reporting.facts import gather
-    from charlm.reporting.page import page
     from charlm.reporting.source import open_run
 
     source = open_run(run, corpus)
+
+    # torch takes a second or two to load: after the checks above
+    from charlm.reporting.facts import gather
+    from charlm.reporting.page import page
+
     text = page(gather(source, lambda line: click.echo(line, err=True)))
     if output == STREAM:
         click.echo(text, nl=False)

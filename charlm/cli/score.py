@@ -111,6 +111,7 @@ def command(
     from charlm import model_file
     from charlm.measuring import records
     from charlm.measuring.scorer import Scorer
+    from charlm.preparation.sources import check
 
     loaded = model_file.load(model)
     if running and loaded.network.config.bidirectional:
@@ -128,6 +129,7 @@ def command(
             f"{model} is bidirectional: each symbol is scored given those after it, of which it"
             " can't learn yet. Leave --adapt and --cache out, or train without --bidirectional."
         )
+    check(files)
     tokenizer = loaded.tokenizer
     form = records.Form(
         null=null,

@@ -134,10 +134,16 @@ def command(
     training = take(TrainingConfig, values)
 
     from charlm.cli.progress import Progress
+    from charlm.training import directory
 
+    if "TORCHELASTIC_RUN_ID" not in os.environ:  # several processes look when they have met
+        if resume is not None:
+            directory.check_saved(resume, corpus, changes)
+        else:
+            directory.check_new(out, corpora, force=force, several=count is not None)
     with Progress() as progress:
         # torch takes a second or two to load: after the checks above, and after a sign of life.
-        from charlm.training import begin, checkpoint, directory, ranks, seeds, watch
+        from charlm.training import begin, checkpoint, ranks, seeds, watch
         from charlm.training.fine_tuning import Origin
 
         progress.record(tensorboard)
@@ -172,7 +178,7 @@ def command(
                     if together.job is not None:
                         run.save()  # where the others begin, or all do when one was lost
         if not several:
-            checkpoint.seen(out / checkpoint.LAST_NAME, together)
+            checkpoint.seen(out / directory.LAST_NAME, together)
             outcome = watch.go(run, progress)
     if several:
         from charlm.cli.seeds import train_seeds
@@ -198,13 +204,13 @@ def _go_along(
     ctx: click.Context, out: Path | None, corpora: tuple[Path, ...], values: dict[str, Any] | None
 ) -> None:
     """Trains with the first rank in the run that it has in `out`, and says nothing of it."""
-    from charlm.training import begin, checkpoint, ranks
+    from charlm.training import begin, checkpoint, directory, ranks
     from charlm.training.standing import Listener
 
     try:
         together = ranks.join()
         # until there is something to go on with, or the first has failed
-        checkpoint.seen(out / checkpoint.LAST_NAME, together)
+        checkpoint.seen(out / directory.LAST_NAME, together)
         corpus, changes = None, {}
         if values is not None:
             corpus, changes = next(iter(corpora), None), _changes(ctx, values)

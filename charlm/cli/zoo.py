@@ -15,7 +15,7 @@ from charlm.cells import CELLS
 from charlm.cli.options import PATH, CellNames, Duration
 from charlm.cli.shading import json_line
 from charlm.config import TrainingConfig
-from charlm.errors import TrainingError
+from charlm.errors import DataError, TrainingError
 from charlm.process import keep_memory
 
 if TYPE_CHECKING:
@@ -99,24 +99,27 @@ def command(
     training = TrainingConfig(budget=budget, seed=seed)
 
     from charlm.cli.progress import Progress
+    from charlm.training import directory
 
     with _folder(out) as folder, ExitStack() as stack:
-        # torch takes a second or two to load: after the checks above, and after a sign of life.
-        kept = "" if out else "; -o DIR would keep the runs"
-        Progress().say(f"training {', '.join(names)}, {budget:g} s each{kept}")
-
-        from charlm import zoo
-        from charlm.training import directory
-
-        vocabulary = prepared.tokenizer.vocabulary
-        parameters = parameters or zoo.usual_parameters(vocabulary)
-        networks = [zoo.contestant(name, vocabulary, parameters) for name in names]
+        directory.check_corpus(prepared, several=False)
+        if out is not None and out.exists() and not out.is_dir():
+            raise DataError(f"{out} is a file; -o names a directory to make.")
         runs = [folder / name for name in names]
         for run in runs:
             directory.check_directory(run, force=force)
         folder.mkdir(parents=True, exist_ok=True)  # whether it can be is told before training
         for run in runs:
             stack.enter_context(directory.held(run))
+        # torch takes a second or two to load: after the checks above, and after a sign of life.
+        kept = "" if out else "; -o DIR would keep the runs"
+        Progress().say(f"training {', '.join(names)}, {budget:g} s each{kept}")
+
+        from charlm import zoo
+
+        vocabulary = prepared.tokenizer.vocabulary
+        parameters = parameters or zoo.usual_parameters(vocabulary)
+        networks = [zoo.contestant(name, vocabulary, parameters) for name in names]
         zoo.warm_up(prepared, training)
         show = _show_json if as_json else _table(networks)
         failed = False

@@ -104,12 +104,15 @@ def train(
         if not corpus.exists():
             raise DataError(f"{corpus} does not exist.")
 
+        from charlm.training import directory
+
+        directory.check_new(out, [corpus], force=force, several=False)
+
         # torch takes a second or two to load: after the checks above
-        from charlm.training import begin, device, directory
+        from charlm.training import begin, device
         from charlm.training.fine_tuning import Origin
         from charlm.training.standing import Listener
 
-        directory.check_directory(out, force=force)
         with directory.held(out), device.settings_kept():
             with directory.corpus_kept(out):
                 prepared = directory.corpus_for([corpus], out, model, own(say))

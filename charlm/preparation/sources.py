@@ -1,10 +1,12 @@
 """Where text comes from: files, gzip files and stdin, read once and in pieces."""
 
+import errno
 import gzip
 import hashlib
+import os
 import sys
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import BinaryIO
@@ -54,6 +56,19 @@ class Source:
                 self._hash.update(chunk)
                 yield chunk
                 self._advance(len(chunk))
+
+
+def check(paths: Iterable[Path]) -> None:
+    """Raises OSError for the first path that is not there or must not be read.
+
+    Nothing is opened: a FIFO would wait for its writer. `Path("-")` is stdin.
+    """
+    for path in paths:
+        if str(path) == "-":
+            continue
+        path.stat()
+        if not os.access(path, os.R_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
 
 @contextmanager

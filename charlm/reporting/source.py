@@ -12,7 +12,7 @@ from charlm.corpus import Corpus
 from charlm.curves import reading
 from charlm.errors import DataError
 from charlm.model_file import Model
-from charlm.training import checkpoint, directory
+from charlm.training import directory
 
 SPLITS = ("val", "test", "train")  # the first that has text is read from
 
@@ -56,8 +56,8 @@ def open_run(run: Path, corpus: Path | None) -> Source:
 
 def _corpus_path(home: Path) -> Path:
     """Where the corpus of the run in `home` lies, by what the run says."""
-    last = home / checkpoint.LAST_NAME
-    about, _ = model_file.read_tensors(last, "charlm_run")
+    last = home / directory.LAST_NAME
+    about, _ = model_file.read_tensors(last, "charlm_run", tensors=False)
     path, hash = about.get("corpus_path"), str(about.get("corpus_hash"))
     found = directory.corpus_of(home, Path(path), hash) if isinstance(path, str) else None
     if found is None:

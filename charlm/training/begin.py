@@ -4,7 +4,6 @@ import json
 import math
 import os
 import random
-import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,8 @@ from charlm.network import Network, build
 from charlm.network.bidirectional import DISTANCES
 from charlm.network.stack import settled
 from charlm.tokenizer.room import check_room
-from charlm.training import checkpoint, choosing, optimizers
+from charlm.training import checkpoint, choosing, directory, optimizers
 from charlm.training.device import arithmetic, choose_device, default_precision, place
-from charlm.training.directory import clear, corpus_of
 from charlm.training.fine_tuning import LR_SHARE, Origin
 from charlm.training.initialise import initial_weights
 from charlm.training.keeping import LOG_NAME
@@ -94,7 +92,7 @@ def begin(
     if standing.init:
         first["init"] = standing.init
     out.mkdir(parents=True, exist_ok=True)
-    clear(out)
+    directory.clear(out)
     with (out / LOG_NAME).open("w", encoding="utf-8") as log:
         log.write(json.dumps(first) + "\n")
         standing.log_bytes = log.tell()
@@ -116,28 +114,18 @@ def resume(
     steps, epochs, device or precision, and have been made where the same job of several ranks goes
     on. Raises DataError where the corpus is not the one it was trained on.
     """
-    last = checkpoint.load(out / checkpoint.LAST_NAME)
+    last = checkpoint.load(out / directory.LAST_NAME)
     if again := ranks.job is not None and last.run.get("job") == ranks.job:
         changes = {}
-    if corpus_path is None:
-        corpus_path = corpus_of(out, last.corpus_path, last.corpus_hash)
-        if corpus_path is None:
-            raise DataError(
-                f"{last.corpus_path}, the corpus of {out}, is not there any more."
-                f" Say where it is: charlm train CORPUS --resume {shlex.quote(str(out))}"
-            )
-    corpus = Corpus(corpus_path)
+    corpus = directory.corpus_to_resume(out, corpus_path, last.corpus_path, last.corpus_hash)
     corpus.verify()
-    if corpus.hash != last.corpus_hash:
-        raise DataError(
-            f"{corpus.path} is not the corpus that {out} was trained on, or has changed since."
-            " Name the right one, or begin a new run."
-        )
     config = with_changes(last.training, changes, listener.say)
     try:
         standing = Standing.from_dict(last.run)
     except TypeError as error:
-        raise DataError(f"{out / checkpoint.LAST_NAME} is damaged ({error}).") from error
+        raise DataError(f"{out / directory.LAST_NAME} is damaged ({error}).") from error
+    if not again:
+        directory.check_unfinished(out, last.run, config.to_dict(), last.trainer, changes)
     standing.job = ranks.job
     if "budget" in changes:
         # The clock of a run goes on where it stopped; a new budget is time from now.
@@ -157,25 +145,15 @@ def resume(
         made = last.trainer.get("arithmetic", arithmetic(last.training.precision, device))
         before = place(last.trainer["device"], threads, made, last.trainer.get("processes", 1))
     except (KeyError, ValueError, TypeError, IndexError, AttributeError, RuntimeError) as error:
-        raise DataError(f"{out / checkpoint.LAST_NAME} is damaged ({error}).") from error
+        raise DataError(f"{out / directory.LAST_NAME} is damaged ({error}).") from error
     made = arithmetic(config.precision, device)
     now = place(device.type, torch.get_num_threads(), made, ranks.count)
     if before != now:
         listener.say(f"stopped on {before}, and this is {now}: going on, but not bit for bit")
     if again:
         listener.say(f"going on after {trainer.steps:,} updates, the last that were saved")
-    elif config.patience is not None and standing.stale_validations >= config.patience:
-        raise ConfigError(
-            f"{out} stopped because {standing.stale_validations} validations brought nothing"
-            " better. Give it more with --patience, or begin a new run."
-        )
-    further = changes.keys() - {"device", "precision"}
-    ended = not further or plan.progress(trainer.steps, standing.elapsed_s) >= 1
-    if standing.finished and ended and not again:
-        raise ConfigError(
-            f"{out} has reached its end, after {trainer.steps:,} updates. To go further give it"
-            " more time with --budget, or a larger total with --steps or --epochs."
-        )
+    elif standing.finished and plan.progress(trainer.steps, standing.elapsed_s) >= 1:
+        raise directory.ended(out, trainer.steps)
     standing.finished = False
     log = out / LOG_NAME
     if ranks.is_first and log.exists():
@@ -186,7 +164,7 @@ def resume(
 
 def begun(out: Path, ranks: Ranks) -> bool:
     """Whether the same job of several ranks has begun the run in `out`, and lost one of them."""
-    path = out / checkpoint.LAST_NAME
+    path = out / directory.LAST_NAME
     return (
         ranks.job is not None
         and path.exists()
@@ -276,8 +254,7 @@ def _share(config: TrainingConfig, ranks: Ranks) -> None:
 
 
 def _streams(corpus: Corpus, network: Network, config: TrainingConfig) -> Streams:
-    if corpus.size("train").tokens == 0:
-        raise DataError(f"{corpus.path} has no training text; prepare it from more text.")
+    directory.check_corpus(corpus, several=False)
     return streams_of(
         corpus,
         "train",

@@ -17,10 +17,10 @@ from charlm import __version__
 from charlm.config import NetworkConfig, TrainingConfig
 from charlm.errors import ConfigError, DataError
 from charlm.model_file import read_tensors, write_tensors
+from charlm.training.directory import check_last
 from charlm.training.ranks import Ranks
 
 FORMAT = 1
-LAST_NAME = "last.safetensors"
 SEEN_WITHIN_S = 90.0  # a shared file system shows others what is new after up to a minute
 
 
@@ -55,8 +55,7 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
 
 def load(path: Path) -> Checkpoint:
     """The checkpoint in `path`. Raises DataError where there is none or it cannot be used."""
-    if not path.exists():
-        raise DataError(f"{path.parent} holds no {LAST_NAME}, so there is no run to go on with.")
+    check_last(path)
     about, tensors = read_tensors(path, "charlm_run", framework="pt")
     try:
         if about["format"] != FORMAT:

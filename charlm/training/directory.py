@@ -1,35 +1,128 @@
 """What lies in a run directory beside what a run itself writes: its own corpus, several seeds.
 
 A run of several seeds has `seeds.json`, the seeds, and a whole run in `seed-N` for each. One
-process at a time trains in a directory.
+process at a time trains in a directory. Nothing here needs torch, which takes seconds to load, so
+that what speaks against a run is said before.
 """
 
 import json
 import os
+import shlex
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from charlm import atomic, model_file
 from charlm.config import PrepConfig
 from charlm.corpus import Corpus, join, prepare
-from charlm.errors import DataError, TrainingError
+from charlm.errors import ConfigError, DataError, TrainingError
 from charlm.model_file import Model
 from charlm.signals import undone
-from charlm.training import checkpoint
-from charlm.training.fine_tuning import fitted
-from charlm.training.keeping import LOG_NAME
 
+LAST_NAME, LOG_NAME = "last.safetensors", "log.jsonl"
 OWN_CORPUS = "corpus"  # where a run keeps the corpus that was prepared for it alone
 KEPT_NAME = f".{OWN_CORPUS}.kept.tmp"  # that of an earlier run, until a new one is begun
 SEEDS_NAME = "seeds.json"
-JOB_NAME = f".{checkpoint.LAST_NAME}.job.tmp"  # until there is something saved; `held` removes it
+JOB_NAME = f".{LAST_NAME}.job.tmp"  # until there is something saved; `held` removes it
 
 
 def check_directory(out: Path, *, force: bool) -> None:
     """Raises DataError unless a run may be made in `out`; see `atomic.refuse_existing`."""
     atomic.refuse_existing(out, markers=(LOG_NAME, OWN_CORPUS, SEEDS_NAME), force=force)
+
+
+def check_new(out: Path, paths: Sequence[Path], *, force: bool, several: bool) -> None:
+    """Raises what speaks against a new run in `out`, on these corpora, with several seeds."""
+    check_directory(out, force=force)
+    for path in paths:
+        if path.is_dir():
+            check_corpus(Corpus(path), several=several)
+    with held(out):
+        pass
+
+
+def check_corpus(corpus: Corpus, *, several: bool) -> None:
+    """Raises DataError where nothing can be learned from the corpus, or no best of several told."""
+    if not corpus.size("train").tokens:
+        raise DataError(f"{corpus.path} has no training text; prepare it from more text.")
+    if several and not corpus.size("val").tokens:
+        raise DataError(
+            f"{corpus.path} has no validation text to tell the best of several seeds by; prepare it"
+            " with --val, or leave --seeds out."
+        )
+
+
+def check_saved(out: Path, corpus: Path | None, changes: dict[str, Any]) -> None:
+    """Raises what speaks against going on with the run in `out`; see `begin.resume`."""
+    if not out.is_dir():
+        raise DataError(f"{out} is not a run; `charlm train CORPUS -o RUN` makes one.")
+    with held(out):
+        last = out / LAST_NAME
+        if (out / SEEDS_NAME).exists():
+            return
+        check_last(last)
+        about, _ = model_file.read_tensors(last, "charlm_run", tensors=False)
+    parts = [about.get(name) for name in ("run", "training", "trainer")]
+    if not all(isinstance(part, dict) for part in parts):
+        return  # damaged, which whoever reads all of it says
+    with suppress(TypeError):  # damaged, too
+        check_unfinished(out, *parts, changes)
+    corpus_to_resume(out, corpus, Path(str(about.get("corpus_path"))), about.get("corpus_hash"))
+
+
+def check_last(path: Path) -> None:
+    """Raises DataError where a run has nothing to go on with in `path`."""
+    if not path.exists():
+        raise DataError(f"{path.parent} holds no {LAST_NAME}, so there is no run to go on with.")
+
+
+def check_unfinished(
+    out: Path,
+    run: dict[str, Any],
+    training: dict[str, Any],
+    trainer: dict[str, Any],
+    changes: dict[str, Any],
+) -> None:
+    """Raises ConfigError where the run, saved so, has ended and `changes` give it no more."""
+    patience = changes.get("patience", training.get("patience"))
+    stale = run.get("stale_validations", 0)
+    if patience is not None and stale >= patience:
+        raise ConfigError(
+            f"{out} stopped because {stale} validations brought nothing better. Give it more with"
+            " --patience, or begin a new run."
+        )
+    if run.get("finished") and not changes.keys() - {"device", "precision"}:
+        raise ended(out, trainer.get("steps", 0))
+
+
+def ended(out: Path, steps: int) -> ConfigError:
+    """The error for a run in `out` that has come to its end."""
+    return ConfigError(
+        f"{out} has reached its end, after {steps:,} updates. To go further give it more time with"
+        " --budget, or a larger total with --steps or --epochs."
+    )
+
+
+def corpus_to_resume(out: Path, given: Path | None, last: Path, hash: str) -> Corpus:
+    """The corpus of the run in `out`, `given` or where it lay `last`; `hash` is its hash.
+
+    Raises DataError where there is none, or another one.
+    """
+    path = corpus_of(out, last, hash) if given is None else given
+    if path is None:
+        raise DataError(
+            f"{last}, the corpus of {out}, is not there any more."
+            f" Say where it is: charlm train CORPUS --resume {shlex.quote(str(out))}"
+        )
+    corpus = Corpus(path)
+    if corpus.hash != hash:
+        raise DataError(
+            f"{corpus.path} is not the corpus that {out} was trained on, or has changed since."
+            " Name the right one, or begin a new run."
+        )
+    return corpus
 
 
 def corpus_for(
@@ -39,6 +132,8 @@ def corpus_for(
 
     Several corpora are joined. One that has to be made becomes a part of the run `out`.
     """
+    from charlm.training.fine_tuning import fitted  # which takes torch, and that a while
+
     own, path = out / OWN_CORPUS, paths[0]
     if path.is_dir():
         corpora = [Corpus(path) for path in paths]
@@ -121,7 +216,7 @@ def held(out: Path) -> Iterator[None]:
                 out.rmdir()
 
     with undone(remove), atomic.locked(out, taken):
-        atomic.clear_away(out, (checkpoint.LAST_NAME, model_file.MODEL_NAME, SEEDS_NAME))
+        atomic.clear_away(out, (LAST_NAME, model_file.MODEL_NAME, SEEDS_NAME))
         _put_back(out)
         yield
 
@@ -152,7 +247,7 @@ def clear(out: Path, keep: tuple[Path, ...] = ()) -> None:
             for run in seeds(out).values():
                 if run not in keep:
                     shutil.rmtree(run, ignore_errors=True)
-    for name in (SEEDS_NAME, checkpoint.LAST_NAME, model_file.MODEL_NAME, LOG_NAME):
+    for name in (SEEDS_NAME, LAST_NAME, model_file.MODEL_NAME, LOG_NAME):
         (out / name).unlink(missing_ok=True)
 
 

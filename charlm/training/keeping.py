@@ -15,10 +15,9 @@ from charlm.corpus import Corpus
 from charlm.model_file import Model
 from charlm.score import Score
 from charlm.training import checkpoint
+from charlm.training.directory import LAST_NAME, LOG_NAME
 from charlm.training.standing import Listener, Standing
 from charlm.training.trainer import Trainer
-
-LOG_NAME = "log.jsonl"
 
 
 class Keeper:
@@ -55,7 +54,7 @@ class Keeper:
                 trainer=about,
                 run=asdict(standing),
             ),
-            self.out / checkpoint.LAST_NAME,
+            self.out / LAST_NAME,
         )
 
     def save_model(self, standing: Standing, elapsed_s: float, score: Score | None) -> None:

@@ -13,7 +13,7 @@ from charlm import model_file
 from charlm.corpus import Corpus
 from charlm.errors import TrainingError
 from charlm.network import Network
-from charlm.training import checkpoint, recovery
+from charlm.training import checkpoint, directory, recovery
 from charlm.training.interrupts import Interrupts
 from charlm.training.keeping import Keeper
 from charlm.training.memory import memory_needed
@@ -108,7 +108,7 @@ class Run:
 
     def _recover(self, trouble: TrainingError) -> None:
         """Goes back to what was saved last. Raises `trouble` where that was done too often."""
-        reached, saved = self.trainer.steps, self.out / checkpoint.LAST_NAME
+        reached, saved = self.trainer.steps, self.out / directory.LAST_NAME
         checkpoint.seen(saved, self.ranks)
         self.standing, remedy = recovery.recovered(self.trainer, saved, trouble, self.standing)
         self.ranks.wait()  # until all have read what is about to be written anew

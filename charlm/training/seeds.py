@@ -75,11 +75,7 @@ def begin_all(
     An earlier run there is removed only when nothing can be found wrong with the new one any more.
     Raises DataError where there is no validation text to tell the best by.
     """
-    if not corpus.size("val").tokens:
-        raise DataError(
-            f"{corpus.path} has no validation text to tell the best of several seeds by; prepare it"
-            " with --val, or leave --seeds out."
-        )
+    directory.check_corpus(corpus, several=True)
     device = choose_device(config, listener)
     network_config, config = begin.decided(
         corpus,
@@ -104,11 +100,11 @@ def begin_all(
 
 def result_before(seed: int, run: Path) -> Result | None:
     """The result of a run that has come to its end already."""
-    last = checkpoint.load(run / checkpoint.LAST_NAME)
+    last = checkpoint.load(run / directory.LAST_NAME)
     try:
         standing, steps = Standing.from_dict(last.run), int(last.trainer["steps"])
     except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{run / checkpoint.LAST_NAME} is damaged ({error}).") from error
+        raise DataError(f"{run / directory.LAST_NAME} is damaged ({error}).") from error
     return Result(seed, run, steps, standing.best_nats_per_char) if standing.finished else None
 
 

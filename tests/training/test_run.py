@@ -193,10 +193,10 @@ def test_going_on_beyond_the_end_needs_to_be_said(data, tmp_path):
 
 def test_a_run_goes_on_on_another_kind_of_device_and_says_so(data, tmp_path):
     run(data, tmp_path / "a", listener=stop_at(3))
-    last = checkpoint.load(tmp_path / "a" / checkpoint.LAST_NAME)
+    last = checkpoint.load(tmp_path / "a" / directory.LAST_NAME)
     last.trainer["device"] = "cuda"
     last.tensors["generator"] = torch.zeros(16, dtype=torch.uint8)  # the size of CUDA's
-    checkpoint.save(last, tmp_path / "a" / checkpoint.LAST_NAME)
+    checkpoint.save(last, tmp_path / "a" / directory.LAST_NAME)
     said = []
     listener = Listener(say=said.append)
     begin.resume(tmp_path / "a", None, {}, listener, time.monotonic()).go()
@@ -265,7 +265,7 @@ def test_there_is_something_to_go_on_with_from_the_first_update_on(data, tmp_pat
     seen = []
 
     def update(progress, tokens):
-        seen.append((tmp_path / "a" / checkpoint.LAST_NAME).exists())
+        seen.append((tmp_path / "a" / directory.LAST_NAME).exists())
 
     run(data, tmp_path / "a", listener=Listener(update=update))
     assert all(seen)
@@ -300,14 +300,14 @@ def test_a_loss_that_is_not_a_number_is_not_saved(data, tmp_path):
     with pytest.raises(TrainingError, match="--lr"):
         run(data, tmp_path / "a", network={"cell": "rnn-relu"}, training=training)
     # What was saved is from before: the weights it began with, and no model.
-    last = checkpoint.load(tmp_path / "a" / checkpoint.LAST_NAME)
+    last = checkpoint.load(tmp_path / "a" / directory.LAST_NAME)
     assert last.trainer["steps"] == 0
     assert not (tmp_path / "a" / model_file.MODEL_NAME).exists()
 
 
 def test_a_damaged_checkpoint_is_refused(data, tmp_path):
     run(data, tmp_path / "a")
-    last = tmp_path / "a" / checkpoint.LAST_NAME
+    last = tmp_path / "a" / directory.LAST_NAME
     last.write_bytes(last.read_bytes()[:-100])
     with pytest.raises(DataError, match="damaged"):
         checkpoint.load(last)

@@ -60,7 +60,7 @@ def go_all(out, watch):
 
 
 def weights(run):
-    return checkpoint.load(run / checkpoint.LAST_NAME).tensors
+    return checkpoint.load(run / directory.LAST_NAME).tensors
 
 
 def test_each_is_the_run_of_its_seed_alone(corpus, tmp_path):

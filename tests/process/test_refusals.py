@@ -1,0 +1,93 @@
+"""What can be known at once is said at once: before torch, which takes seconds, is loaded."""
+
+import os
+import subprocess
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from support.commands import COLD
+
+from charlm.training import directory
+
+ROOT = Path(__file__).parents[2]
+SMALL = ["--steps", "3", "--width", "16", "--batch", "4", "--context", "16", "--device", "cpu"]
+
+
+@pytest.fixture(scope="module")
+def place(charlm, tmp_path_factory):
+    """A corpus `data`, one without validation text, a run that has ended, and a run that has not.
+
+    Beside them a module that stands in for torch, and ends the process that imports it.
+    """
+    folder = tmp_path_factory.mktemp("refusals")
+    (folder / "text").write_text("the king shall have his own again.\n" * 200)
+    (folder / "directory").mkdir()
+    for args in (
+        ["prep", "text", "-o", "data"],
+        ["prep", "text", "-o", "train-only", "--val", "0", "--test", "0"],
+        ["prep", "text", "-o", "moved"],
+        ["train", "data", "-o", "run", *SMALL],
+        ["train", "moved", "-o", "lost", *SMALL],
+        ["train", "data", "-o", "busy", *SMALL],
+    ):
+        done = charlm(*args, cwd=folder)
+        assert done.returncode == 0, done.stderr.decode()
+    (folder / "moved").rename(folder / "elsewhere")
+    (folder / "stand-in").mkdir()
+    (folder / "stand-in" / "torch.py").write_text("raise SystemExit('torch was imported')")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ("train data -o run", "run exists already"),
+        ("train data -o text", "text is a file"),
+        ("train data -o directory/../text/run", "Not a directory"),
+        ("train data -o busy --force", "another process is training in busy"),
+        ("train nowhere -o new", "nowhere does not exist"),
+        ("train directory -o new", "directory is not a corpus"),
+        ("train train-only -o new --seeds 2", "no validation text"),
+        ("train --resume run", "run has reached its end, after 3 updates"),
+        ("train --resume busy", "another process is training in busy"),
+        ("train --resume nowhere", "nowhere is not a run"),
+        ("train --resume directory", "holds no last.safetensors"),
+        ("train --resume lost --steps 9", "is not there any more"),
+        ("train train-only --resume run --steps 9", "is not the corpus that run was trained on"),
+        ("train data -o new --init nowhere", "nowhere does not exist"),
+        ("zoo directory", "directory is not a corpus"),
+        ("zoo data -o text", "text is a file"),
+        ("report directory -o page.html", "holds no log.jsonl"),
+        ("report run -o text", "text exists already"),
+        ("report run -o nowhere/page.html", "nowhere is not a directory"),
+        ("report lost -o page.html", "say where it is"),
+        ("export run --to onnx -o text", "text exists already"),
+        ("export directory --to torch -o new", "holds no model.safetensors"),
+        ("eval directory text --adapt", "holds no model.safetensors"),
+        ("eval run nowhere --adapt", "nowhere"),
+        ("score run nowhere --adapt", "nowhere"),
+        ("score run text nowhere", "nowhere"),
+        ("prep text nowhere -o new", "nowhere"),
+        ("compress run nowhere --adapt -o new", "nowhere"),
+        ("inspect run nowhere --gradient", "nowhere"),
+    ],
+)
+def test_before_torch_is_loaded(place, args, message):
+    with ExitStack() as stack:
+        if "busy" in args:
+            stack.enter_context(directory.held(place / "busy"))
+        done = subprocess.run(
+            [*COLD, *args.split()],
+            cwd=place,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join([str(place / "stand-in"), str(ROOT)])},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=120,
+        )
+    said = done.stderr.decode()
+    assert done.returncode == 1, said
+    assert message in said.splitlines()[-1]
+    assert "Traceback" not in said
+    assert not (place / "new").exists()
+    assert done.stdout == b""
