@@ -50,7 +50,7 @@ APART = {
 @click.option(
     "--until-record", is_flag=True, help="End a sample with its record; without records its line."
 )
-@click.option("--ban", multiple=True, metavar="TEXT", help="Never draw these characters or word.")
+@click.option("--ban", multiple=True, metavar="TEXT", help="Never draw these characters or words.")
 @click.option("--allow", multiple=True, metavar="TEXT", help="Draw these characters or words only.")
 @click.option("--match", metavar="REGEX", help="The whole sample matches this.")
 @click.option("--unique", is_flag=True, help="Leave out a sample that was there before.")
@@ -178,7 +178,12 @@ def _check(values: dict[str, Any], config: SamplingConfig) -> None:
 
 
 def _manner(model: "Model", config: SamplingConfig, values: dict[str, Any]) -> "Manner":
+    from charlm.sampling.processors import never_drawn
     from charlm.sampling.session import ENDS, manner_of
+
+    if strange := never_drawn(model.tokenizer, values["ban"]):
+        names = ", ".join(dict.fromkeys(strange))
+        click.echo(f"--ban names what the model does not know: {names}", err=True)
 
     return manner_of(
         model,

@@ -7,7 +7,7 @@ gives back the same array.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from charlm.config import SamplingConfig
 from charlm.errors import ConfigError
+from charlm.sampling.spelling import Drawable
 from charlm.tokenizer import Tokenizer
 from charlm.tokenizer.normalizing import normalized
 from charlm.tokenizer.symbols import code_point, readable
@@ -165,11 +166,13 @@ def banned_ids(tokenizer: Tokenizer, ban: Sequence[str], allow: Sequence[str]) -
     Each text stands for its symbols. Of characters these are its characters; of words its words,
     with and without the space before them. Of bytes and byte pairs they are its characters again:
     a token that contains one or ends inside one is banned, a token made of nothing else is allowed.
-    Without `allow` all are allowed, and the boundary always is.
+    Without `allow` all are allowed, and the boundary always is. `<unk>` and `<boundary>`, as `next`
+    names them, are these two, where the tokenizer has them, and not the characters of their names.
 
-    Raises ConfigError where an allowed symbol is not in the vocabulary, a text is not Unicode, or
-    nothing is left to draw.
+    Raises ConfigError where an allowed symbol is not in the vocabulary or never drawn, the boundary
+    is to be banned, a text is not Unicode, or nothing is left to draw.
     """
+    ban, allow = _without_names(tokenizer, ban, allow)
     banned = {id for id in (tokenizer.unknown,) if id is not None}
     choose = _of_symbols if tokenizer.level in ("char", "word") else _of_bytes
     if allow:
@@ -183,10 +186,50 @@ def banned_ids(tokenizer: Tokenizer, ban: Sequence[str], allow: Sequence[str]) -
     return sorted(banned)
 
 
+def never_drawn(tokenizer: Tokenizer, texts: Sequence[str]) -> list[str]:
+    """The names of the characters or words in `texts` that the model does not know."""
+    texts, _ = _without_names(tokenizer, texts, ())
+    if tokenizer.level not in ("char", "word"):
+        drawable = Drawable(tokenizer)
+        symbols = [symbol for text in texts for symbol in _normal(tokenizer, text)]
+        return [code_point(symbol) for symbol in symbols if symbol not in drawable]
+    return [name for name, ids in _symbols(tokenizer, texts) if not ids]
+
+
+def _without_names(
+    tokenizer: Tokenizer, ban: Sequence[str], allow: Sequence[str]
+) -> tuple[list[str], list[str]]:
+    """Both lists without the names of the unknown token and the boundary.
+
+    Raises ConfigError where the first is to be drawn, or the second is not.
+    """
+    unknown, boundary = (
+        None if id is None else tokenizer.symbol(id)
+        for id in (tokenizer.unknown, tokenizer.boundary)
+    )
+    if boundary is not None and boundary in ban:
+        raise ConfigError(f"{boundary} ends a record, and can't be banned.")
+    if unknown is not None and unknown in allow:
+        raise ConfigError(f"{unknown} stands for no text and is never drawn; allow other words.")
+    names = (unknown, boundary)
+    return [one for one in ban if one not in names], [one for one in allow if one not in names]
+
+
 def _of_symbols(tokenizer: Tokenizer, texts: Sequence[str], *, allowing: bool) -> set[int]:
     """The ids whose piece is one of the texts' characters or words."""
-    ids = {piece: id for id, piece in enumerate(tokenizer.pieces) if id != tokenizer.boundary}
     chosen = set()
+    for name, ids in _symbols(tokenizer, texts):
+        if allowing and not ids:
+            raise ConfigError(
+                f"allow names {name}, which is not in the model's vocabulary; leave it out."
+            )
+        chosen |= ids
+    return chosen
+
+
+def _symbols(tokenizer: Tokenizer, texts: Sequence[str]) -> Iterator[tuple[str, set[int]]]:
+    """The name of each character or word of the texts, and the ids that are it."""
+    ids = {piece: id for id, piece in enumerate(tokenizer.pieces) if id != tokenizer.boundary}
     for text in texts:
         normal = _normal(tokenizer, text)
         if tokenizer.level == "char":
@@ -197,14 +240,8 @@ def _of_symbols(tokenizer: Tokenizer, texts: Sequence[str], *, allowing: bool) -
             forms = [(word, f" {word}") for word in bare]
         for symbols in forms:
             pieces = [symbol.encode("utf-8", "surrogateescape") for symbol in symbols]
-            found = {ids[piece] for piece in pieces if piece in ids}
-            if allowing and not found:
-                named = code_point(symbols[0]) if len(symbols[0]) == 1 else readable(pieces[0])
-                raise ConfigError(
-                    f"allow names {named}, which is not in the model's vocabulary; leave it out."
-                )
-            chosen |= found
-    return chosen
+            name = code_point(symbols[0]) if len(symbols[0]) == 1 else readable(pieces[0])
+            yield name, {ids[piece] for piece in pieces if piece in ids}
 
 
 def _of_bytes(tokenizer: Tokenizer, texts: Sequence[str], *, allowing: bool) -> set[int]:

@@ -12,6 +12,7 @@ from charlm.sampling import processors
 from charlm.sampling.engine import Engine
 from charlm.sampling.generate import Place, Row
 from charlm.sampling.prompts import Prompts
+from charlm.sampling.spelling import Drawable
 from charlm.sampling.text import DEFAULT_LENGTH, RECORD_LENGTH, Manner, opening
 from charlm.untrusted import fits
 
@@ -76,7 +77,8 @@ def manner_of(
     matches the expression `match`; after config.length characters in any case, unless that is None
     and it is `endless`. Characters or words in `ban`, and if `allow` has any those not in it, are
     never drawn; a single text is one of them. A seed that was not given is chosen. `costs` is the
-    Manner's. Raises ConfigError for an empty text among them.
+    Manner's. Raises ConfigError for an empty text among them, and where what should end a sample
+    can never come.
     """
     stops, ban, allow = _texts("stops", stops), _texts("ban", ban), _texts("allow", allow)
     max_lines = plain(max_lines)
@@ -92,6 +94,8 @@ def manner_of(
         from charlm.sampling.matching import Matcher  # which takes a while to load
 
         matcher = Matcher(match, model.tokenizer, length, banned)
+    if stops or max_lines is not None or until_record:
+        stops = _endings(model, banned, stops, max_lines, until_record)
     if by_line and model.records != "line":
         newline = model.tokenizer.newline  # which may have a space before it
         stops = (*stops, "\n" if newline is None else model.tokenizer.pieces[newline].decode())
@@ -110,3 +114,23 @@ def _texts(name: str, texts: str | Sequence[str]) -> tuple[str, ...]:
     if not all(texts):
         raise ConfigError("stops, ban and allow need some text.")
     return tuple(texts)
+
+
+def _endings(
+    model: Model,
+    banned: Sequence[int],
+    stops: Sequence[str],
+    max_lines: int | None,
+    until_record: bool,
+) -> tuple[str, ...]:
+    """The texts `stops` as the model writes them. Raises ConfigError where an end never comes."""
+    drawable = Drawable(model.tokenizer, banned)
+    by_newline = (max_lines is not None and model.records != "line") or (
+        until_record and model.records == "none"
+    )
+    if by_newline and "\n" not in drawable:
+        raise ConfigError(
+            "max_lines and until_record end a sample at a newline, which the model never writes;"
+            " give a length instead."
+        )
+    return tuple(drawable.stop(text) for text in stops)

@@ -10,11 +10,12 @@ import numpy as np
 
 from charlm import model_file
 from charlm.config import SamplingConfig
-from charlm.errors import DataError
+from charlm.errors import ConfigError, DataError
 from charlm.sampling.engine import NumpyEngine
 from charlm.sampling.generate import Batch, Drawing, Place, read
 from charlm.sampling.prompts import Prompts
 from charlm.sampling.session import check_reads_on
+from charlm.sampling.spelling import Drawable
 from charlm.sampling.text import Manner, opening
 from charlm.score import log_softmax
 from charlm.serving.limits import Limits
@@ -82,8 +83,22 @@ class Desk:
         # Without a seed nobody can ask for the same text again, so that rounding may decide.
         steady = asked.seed is not None or drawing.greedy
         drawing = dataclasses.replace(drawing, seed=seed % SEEDS, steady=steady)
-        manner = Manner(asked.config, drawing.seed, stops=asked.stop)
+        stops = tuple(map(self._stop, asked.stop))
+        manner = Manner(asked.config, drawing.seed, stops=stops)
         return Order(asked, beginnings, manner, drawing)
+
+    def _stop(self, text: str) -> str:
+        """A stop text as the model writes it. Raises RequestError for one that can never come."""
+        try:
+            return self._drawable.stop(text)
+        except ConfigError as error:
+            if self._limits.unknown != "error":
+                return text
+            raise RequestError(str(error), param="stop") from error
+
+    @functools.cached_property
+    def _drawable(self) -> Drawable:
+        return Drawable(self.tokenizer)
 
     def _check_size(self, asked: Asked, beginnings: list[Beginning]) -> None:
         echoed = sum(one.prompt_tokens for one in beginnings) if asked.echo else 0
