@@ -16,7 +16,6 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from charlm.network import Network
 from charlm.network.states import State, differ, join, put_rows, take_rows
 from charlm.sampling.engine import Engine
 from charlm.score import nats_of
@@ -77,7 +76,7 @@ class SteppedReader:
         self.logits_per_token = engine.vocabulary
         network = getattr(engine, "network", None)
         if network is not None:
-            self.logits_per_token = logits_per_token(network)
+            self.logits_per_token = network.logits_per_token
         self.initial_state = engine.initial_state
         self._engine = engine
 
@@ -107,11 +106,6 @@ class SteppedReader:
             return nats_of(logits, ids)[None]
         best = logits.argmax(axis=-1)
         return np.stack([nats_of(logits, ids), best, nats_of(logits, best)])
-
-
-def logits_per_token(network: Network) -> int:
-    """How many numbers the head of a network makes of one token on its way to the logits."""
-    return network.vocabulary * network.config.members * network.config.mixtures
 
 
 def text_figures(

@@ -51,6 +51,11 @@ class Network:
         """How every weight begins, by its name in a model file."""
         return {name: initialiser for name, (_, initialiser) in self._weights().items()}
 
+    @property
+    def logits_per_token(self) -> int:
+        """How many numbers the head makes of one token on its way to the logits (V,)."""
+        return self.vocabulary * self.config.members * self.config.mixtures
+
     def parameters(self) -> int:
         """How many numbers training sets."""
         return sum(math.prod(shape) for shape in self.shapes().values())

@@ -20,9 +20,9 @@ from charlm.errors import TrainingError
 from charlm.network import Bidirectional, Network
 from charlm.network.adaptive_head import AdaptiveHead
 from charlm.network.bidirectional import After
-from charlm.network.stack import under
+from charlm.network.stack import Weights, under
 from charlm.network.states import State, choose, take_rows
-from charlm.training import both_sides, optimizers, schedules
+from charlm.training import blocks, both_sides, optimizers, schedules
 from charlm.training.averaging import AVERAGES
 from charlm.training.device import arithmetic
 from charlm.training.memory import memory_needed
@@ -237,17 +237,11 @@ class Trainer:
         for network, flat, before in self.network.learners(self.weights, state):
             hooks = Regularised(self.config, self.generator, counted, rows, self._scan_of)
             w = hooks.arrange(network, flat)
-            if isinstance(network.head, AdaptiveHead):
+            if after is None:
                 x, last = network.outputs(torch, w, inputs, before, hooks)
-                nats = network.head.nats(torch, w["head"], x[counted], targets[counted])
-                loss = nats.sum() / max(len(nats), 1)
             else:
-                scan = network.scan if after is None else partial(network.scan, after=after)
-                logits, last = scan(torch, w, inputs, before, hooks)
-                loss = functional.cross_entropy(
-                    logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED
-                )
-            losses.append(loss)
+                x, last = network.merged(torch, w, inputs, before, after, hooks)
+            losses.append(_mean_nats(network, w, x, targets, merged=after is not None))
             penalties.append(hooks.penalty)
             states += last
         return sum(losses) / len(losses), sum(penalties) / len(losses), tuple(states)
@@ -284,3 +278,27 @@ class Trainer:
 
     def _tensor(self, ids: Any) -> Tensor:
         return torch.from_numpy(ids).to(self.device, non_blocking=True)
+
+
+def _mean_nats(network: Network, w: Weights, x: Tensor, targets: Tensor, *, merged: bool) -> Tensor:
+    """The mean nats of targets (B, T), those that are IGNORED left out, after x (B, T, D)."""
+    logits = network.merged_logits if merged else network.logits
+    x, targets = x.flatten(0, 1), targets.flatten()
+    if len(x) * network.logits_per_token <= blocks.MOST_LOGITS:
+        if isinstance(network.head, AdaptiveHead):
+            counted = targets != IGNORED
+            nats = network.head.nats(torch, w["head"], x[counted], targets[counted])
+            return nats.sum() / max(len(nats), 1)
+        found = logits(torch, w, x).float()
+        return functional.cross_entropy(found, targets, ignore_index=IGNORED)
+
+    def block_nats(head: Weights, x: Tensor, targets: Tensor) -> Tensor:
+        if isinstance(network.head, AdaptiveHead):
+            return network.head.nats(torch, head, x, targets).sum()
+        found = logits(torch, {"head": head}, x).float()
+        return functional.cross_entropy(found, targets, reduction="sum")
+
+    counted = targets != IGNORED
+    x, targets = x[counted], targets[counted]
+    tokens = max(1, blocks.BLOCK_LOGITS // network.logits_per_token)
+    return blocks.in_blocks(block_nats, w["head"], x, targets, tokens) / max(len(x), 1)

@@ -22,7 +22,6 @@ from charlm.measuring.parallel import (
     ROWS,
     TOLERANCE,
     WARMUP,
-    logits_per_token,
     record_begins,
     record_figures,
     rows_of,
@@ -99,7 +98,7 @@ class ScannedReader:
         self.network = network
         self.w = w
         self.start = network.start
-        self.logits_per_token = logits_per_token(network)
+        self.logits_per_token = network.logits_per_token
         self.device = w["embedding"].device
 
     def initial_state(self, batch: int) -> State:
