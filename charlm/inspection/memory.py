@@ -12,6 +12,7 @@ import numpy as np
 
 from charlm.errors import DataError
 from charlm.sampling.engine import Engine
+from charlm.sampling.generate import rows_for
 from charlm.score import nats_of
 
 ROWS = 512  # symbols that are predicted, evenly spaced over the text
@@ -40,12 +41,22 @@ def by_context(engine: Engine, ids: np.ndarray, back: int) -> list[Seen]:
     steps = [0, *(1 << i for i in range(back.bit_length()) if 1 << i < back), back]
     found = []
     for symbols in steps:
-        state = engine.initial_state(len(targets))
-        logits, state = engine.step(np.full(len(targets), engine.start), state)
-        for before in range(symbols, 0, -1):
-            logits, state = engine.step(ids[targets - before].astype(np.int64), state)
-        found.append(Seen(symbols, float(nats_of(logits, ids[targets].astype(np.int64)).mean())))
+        at_once = rows_for(engine.vocabulary, ROWS)
+        nats = [
+            _nats(engine, ids, targets[begin : begin + at_once], symbols)
+            for begin in range(0, len(targets), at_once)
+        ]
+        found.append(Seen(symbols, float(np.concatenate(nats).mean())))
     return found
+
+
+def _nats(engine: Engine, ids: np.ndarray, targets: np.ndarray, symbols: int) -> np.ndarray:
+    """The nats (B,) of ids[targets], each predicted from so many symbols before it."""
+    state = engine.initial_state(len(targets))
+    logits, state = engine.step(np.full(len(targets), engine.start), state)
+    for before in range(symbols, 0, -1):
+        logits, state = engine.step(ids[targets - before].astype(np.int64), state)
+    return nats_of(logits, ids[targets].astype(np.int64))
 
 
 def effective(curve: list[Seen]) -> int:

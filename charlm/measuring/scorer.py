@@ -28,7 +28,7 @@ from charlm.measuring.rows import Rows
 from charlm.model_file import Model
 from charlm.network import Bidirectional
 from charlm.sampling.engine import Engine, NumpyEngine
-from charlm.sampling.generate import Place, read
+from charlm.sampling.generate import Place, read, rows_for
 from charlm.sampling.text import opening
 from charlm.score import Score
 from charlm.tokenizer.normalizing import normalized
@@ -101,8 +101,9 @@ class Scorer:
             encoded = [self._encode(text) for text in window]
             found: dict[int, Scored] = {}
             order = sorted(range(len(window)), key=[-len(ids) for ids, _ in encoded].__getitem__)
-            for first in range(0, len(order), ROWS):
-                part = order[first : first + ROWS]
+            at_once = rows_for(self._tokenizer.vocabulary, ROWS)
+            for first in range(0, len(order), at_once):
+                part = order[first : first + at_once]
                 rows = Rows([encoded[k][0] for k in part], favourites=self._favourites)
                 self._reader.read(rows)
                 for row, k in enumerate(part):

@@ -22,7 +22,7 @@ import numpy as np
 from charlm.network import Bidirectional
 from charlm.network.states import put_rows, take_rows
 from charlm.sampling.draws import choose
-from charlm.sampling.generate import BATCH
+from charlm.sampling.generate import BATCH, rows_for
 from charlm.sampling.processors import History, Processor, ban
 from charlm.sampling.sides import Reading, Side
 from charlm.score import nats_of
@@ -96,8 +96,9 @@ class Filler:
         Every draw has a generator made from `seed`, its sample, pass, gap, length and try. Law:
         what is drawn for one of them does not depend on which others there are.
         """
-        for first in range(0, samples, BATCH):
-            part = range(first, min(first + BATCH, samples))
+        at_once = rows_for(self._network.vocabulary, BATCH)
+        for first in range(0, samples, at_once):
+            part = range(first, min(first + at_once, samples))
             gaps = self._gaps(text, lengths, part, seed, passes, 1 if self._greedy else tries)
             yield from map(list, zip(*gaps, strict=True))
 
@@ -158,8 +159,9 @@ class Filler:
         wanted = [(sample, length) for sample, lengths in enumerate(tried) for length in lengths]
         rows = [(*row, turn) for row in wanted for turn in range(tries)]
         best: dict[int, tuple[float, Drawn]] = {}
-        for begin in range(0, len(rows), BATCH):
-            part = rows[begin : begin + BATCH]
+        at_once = rows_for(self._network.vocabulary, BATCH)
+        for begin in range(0, len(rows), at_once):
+            part = rows[begin : begin + at_once]
             samples = [sample for sample, _, _ in part]
             seen = place.rows(samples)
             draws = [np.random.default_rng([*keys[sample], *key]) for sample, *key in part]

@@ -19,6 +19,7 @@ from charlm.sampling.steady import ROUNDING, Steady, is_near
 from charlm.score import nats_of
 
 BATCH = 64  # rows side by side
+MOST_LOGITS = 1 << 22  # of all rows together; with a large vocabulary there are fewer rows
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,11 @@ class Drawing:
         return logits
 
 
+def rows_for(vocabulary: int, most: int = BATCH) -> int:
+    """How many rows are drawn side by side from so large a vocabulary."""
+    return max(1, min(most, MOST_LOGITS // vocabulary))
+
+
 def read(engine: Engine, ids: Iterable[int], place: Place | None = None) -> Place:
     """The place after ids, read from `place`, or from the beginning with the start before them."""
     if place is None:
@@ -100,7 +106,7 @@ def generate(
     listen: Listen,
     ended: Callable[[Row], None] = lambda row: None,
 ) -> None:
-    """Draws all rows, BATCH of them at a time.
+    """Draws all rows, up to BATCH of them at a time.
 
     Every id drawn goes to `listen`, which says whether its row goes on; then `ended(row)`.
     """
@@ -117,9 +123,9 @@ def generating(
 ) -> Iterator[None]:
     """What `generate` does, with a pause after every step of all rows."""
     waiting = iter(rows)
-    batch = Batch(engine)
+    batch, most = Batch(engine), rows_for(engine.vocabulary)
     while True:
-        while len(batch.rows) < BATCH and (row := next(waiting, None)) is not None:
+        while len(batch.rows) < most and (row := next(waiting, None)) is not None:
             batch.add(row, drawing)
         if not batch.rows:
             return

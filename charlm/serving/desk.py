@@ -12,7 +12,7 @@ from charlm import model_file
 from charlm.config import SamplingConfig
 from charlm.errors import ConfigError, DataError
 from charlm.sampling.engine import NumpyEngine
-from charlm.sampling.generate import Batch, Drawing, Place, read
+from charlm.sampling.generate import Batch, Drawing, Place, read, rows_for
 from charlm.sampling.prompts import Prompts
 from charlm.sampling.session import check_reads_on
 from charlm.sampling.spelling import Drawable
@@ -57,6 +57,7 @@ class Desk:
         self._end = model.tokenizer.boundary if by_record else model.tokenizer.newline
         self._engine = NumpyEngine(model.network, model.weights)
         self._batch = Batch(self._engine, AGAIN)
+        self._rows = rows_for(self._engine.vocabulary, limits.rows)
         self._waiting: deque[Reading | Writing] = deque()
         self._behind: deque[tuple[Writing, Place]] = deque()  # rows that were put off
         self._drawing = functools.lru_cache(64)(self._drawing_of)
@@ -131,7 +132,7 @@ class Desk:
         batch = self._batch
         if self._behind:
             self._catch_up()
-        while self._waiting and self.running < self._limits.rows:
+        while self._waiting and self.running < self._rows:
             self._admit(self._waiting.popleft())
         if not batch.rows:
             return

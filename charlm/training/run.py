@@ -133,7 +133,7 @@ class Run:
         score, nats_per_char, sample = None, 0.0, ""
         if self.ranks.is_first:
             weights = trainer.average.weights
-            with memory_needed(TrainingError, "A validation takes a lower --width."):
+            with memory_needed(TrainingError, trainer.memory_advice):
                 score = validate(self.network, weights, self.corpus, share=standing.val_share)
             nats_per_char = score.nats_per_char
             if math.isfinite(nats_per_char):
@@ -182,7 +182,7 @@ class Run:
 
     def _update(self) -> None:
         standing, trainer = self.standing, self.trainer
-        with memory_needed(MemoryLackError):
+        with memory_needed(MemoryLackError, trainer.memory_advice):
             loss, norm, share = trainer.step(self.plan.during(trainer.steps, self._now_s))
         standing.losses.append(loss)
         self.listener.update(self._progress(), trainer.tokens)

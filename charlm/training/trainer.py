@@ -25,7 +25,7 @@ from charlm.network.states import State, choose, take_rows
 from charlm.training import blocks, both_sides, optimizers, schedules
 from charlm.training.averaging import AVERAGES
 from charlm.training.device import arithmetic
-from charlm.training.memory import memory_needed
+from charlm.training.memory import memory_advice, memory_needed
 from charlm.training.ranks import ALONE, Ranks
 from charlm.training.regularising import Regularised, Rows, check
 from charlm.training.states import loaded, shaped
@@ -85,7 +85,7 @@ class Trainer:
             loss = self._gradient(batch)
         # What fails from here on may have been done by others: it cannot be made again in parts.
         alone = self.ranks.count == 1
-        with nullcontext() if alone else memory_needed(TrainingError):
+        with nullcontext() if alone else memory_needed(TrainingError, self.memory_advice):
             norm, share = self._update(batch, loss, progress)
         return loss, norm, share
 
@@ -110,6 +110,10 @@ class Trainer:
         self.average.updated(self.steps)
         self.tokens += batch.tokens
         return norm, share
+
+    def memory_advice(self) -> str:
+        """What to lower where memory runs out."""
+        return memory_advice(self.network, self.config)
 
     @property
     def peak_lr(self) -> float:

@@ -5,10 +5,12 @@ import pytest
 import torch
 from support.trainers import run, trainer
 
-from charlm.config import NetworkConfig
+from charlm.config import NetworkConfig, TrainingConfig
+from charlm.errors import TrainingError
 from charlm.network import build
 from charlm.training import blocks
 from charlm.training.initialise import initial_weights
+from charlm.training.memory import memory_advice, memory_needed
 from charlm.training.validate import ScannedReader
 
 HEADS = {
@@ -71,3 +73,22 @@ def test_a_validation_never_has_more_logits_than_fit(monkeypatch):
         nats, _ = reader.read(ids, ids, reader.initial_state(4), np.full(4, 16))
     assert nats.shape == (1, 4, 16)
     assert reader.network.most <= 10_000
+
+
+@pytest.mark.parametrize(
+    ("shape", "training", "vocabulary", "named"),
+    [
+        ({"width": 8}, {"batch": 4, "context": 8}, 100_000, "vocabulary of 100,000"),
+        ({"width": 64}, {"batch": 512, "context": 512}, 100, "--batch, --context or --width"),
+        ({"width": 512, "layers": 4}, {"batch": 1, "context": 4}, 100, "--width, --layers"),
+    ],
+)
+def test_a_lack_of_memory_names_what_takes_the_most(shape, training, vocabulary, named):
+    network = build(NetworkConfig(**shape), vocabulary)
+    advice = memory_advice(network, TrainingConfig(**training))
+    assert named in advice
+    with (
+        pytest.raises(TrainingError, match="memory ran out"),
+        memory_needed(TrainingError, lambda: advice),
+    ):
+        raise MemoryError
