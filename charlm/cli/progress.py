@@ -108,7 +108,8 @@ class Progress:
         elapsed_s = run.standing.elapsed_s
         if best is not None and run.standing.best_steps != outcome.steps:
             found += f" at step {run.standing.best_steps:,}"
-        self.say(f"{outcome.steps:,} updates in {elapsed_s:.0f} s, {found} -> {run.out}")
+        updates = f"{outcome.steps:,} update{'' if outcome.steps == 1 else 's'}"
+        self.say(f"{updates} in {elapsed_s:.0f} s, {found} -> {run.out}")
         guessing = math.log(run.network.vocabulary) * self._tokens_per_char
         if best is not None and best > guessing:
             self.say(

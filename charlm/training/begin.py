@@ -159,7 +159,9 @@ def resume(
     if ranks.is_first and log.exists():
         # Reports made after the last save are made again.
         os.truncate(log, min(standing.log_bytes, log.stat().st_size))
-    return Run(out, corpus, trainer, plan, standing, listener, started)
+    run = Run(out, corpus, trainer, plan, standing, listener, started)
+    run.owes_update = run.owes_update or "budget" in changes
+    return run
 
 
 def begun(out: Path, ranks: Ranks) -> bool:

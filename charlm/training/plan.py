@@ -38,8 +38,12 @@ class Plan:
         return max(counted, (elapsed_s - self.begun_s) / (end_s - self.begun_s))
 
     def during(self, steps: int, elapsed_s: float) -> float:
-        """The progress in the middle of the next update, so that neither end has rate 0."""
-        return self.progress(steps + 0.5, elapsed_s)
+        """The progress in the middle of the next update, so that neither end has rate 0.
+
+        An update that is made when the time is over already is in the middle of the run.
+        """
+        progress = self.progress(steps + 0.5, elapsed_s)
+        return progress if progress < 1 else 0.5
 
 
 def with_changes(

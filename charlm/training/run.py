@@ -63,6 +63,8 @@ class Run:
         train = corpus.size("train")
         self._tokens_per_char = train.tokens / max(1, train.chars)
         self._validates = corpus.size("val").tokens > 0
+        # However short its time, a run makes an update, and so does one that was given more time.
+        self.owes_update = trainer.steps == 0
 
     def go(self) -> Outcome:
         """Trains to the end, or until a signal or patience stops it, and saves."""
@@ -89,7 +91,7 @@ class Run:
             if self.trainer.steps == 0:
                 self.standing.begun_s = self._now_s
             self.plan.begun_s = self.standing.begun_s
-            while self._progress() < 1 and not self._signal and not self._impatient():
+            while self._goes_on() and not self._signal and not self._impatient():
                 self._update()
                 self._agree(interrupts)
                 if self._due():
@@ -182,8 +184,15 @@ class Run:
 
     def _update(self) -> None:
         standing, trainer = self.standing, self.trainer
+        if self._progress() >= 1:
+            self.listener.say(
+                "the budget was over before there was an update, and is too short; one is made all"
+                " the same. Give it longer with --budget, or say how many with --steps."
+            )
         with memory_needed(MemoryLackError, trainer.memory_advice):
             loss, norm, share = trainer.step(self.plan.during(trainer.steps, self._now_s))
+        if share > 0:  # by the clock a warm-up begins at rate 0, which teaches nothing
+            self.owes_update = False
         standing.losses.append(loss)
         self.listener.update(self._progress(), trainer.tokens)
         if trainer.steps < standing.next_report:
@@ -266,6 +275,11 @@ class Run:
 
     def _progress(self) -> float:
         return self.plan.progress(self.trainer.steps, self._now_s)
+
+    def _goes_on(self) -> bool:
+        """Whether the plan has another update."""
+        over = self.plan.updates is not None and self.trainer.steps >= self.plan.updates
+        return self._progress() < 1 or (self.owes_update and not over)
 
     def _elapsed(self) -> float:
         return self._elapsed_before + time.monotonic() - self._started
