@@ -12,7 +12,11 @@ from charlm.config import UNKNOWN_POLICIES
 @click.command("next", short_help="Show what a model expects next.")
 @click.argument("model", type=PATH)
 @click.option("-p", "--prompt", help="The text before it.")
-@click.option("--prompt-file", type=PATH, help="A file with the text before it; - for stdin.")
+@click.option(
+    "--prompt-file",
+    type=PATH,
+    help="A file with the text before it, but for its last newline; - for stdin.",
+)
 @click.option("--state", type=PATH, help="Go on from a state that sample --save-state wrote.")
 @click.option(
     "--unknown",

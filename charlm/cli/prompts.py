@@ -20,15 +20,19 @@ def tell_strange(prompts: "Prompts") -> None:
 
 
 def prompt_text(prompt: str | None, prompt_file: Path | None, errors: str = "strict") -> str:
-    """The prompt that was given, "" where none was; `errors` is that of `bytes.decode`."""
+    """The prompt that was given, "" where none was; `errors` is that of `bytes.decode`.
+
+    The last newline of a file ends its last line, and is not part of the prompt.
+    """
     if prompt_file is None:
         return prompt or ""
     name = "stdin" if str(prompt_file) == "-" else str(prompt_file)
     data = sys.stdin.buffer.read() if name == "stdin" else prompt_file.read_bytes()
     try:
-        return data.decode("utf-8", errors)
+        text = data.decode("utf-8", errors)
     except UnicodeDecodeError as error:
         raise DataError(
             f"{name} is not UTF-8 (byte 0x{data[error.start]:02X} at offset {error.start})."
             " Re-save it as UTF-8."
         ) from error
+    return text.removesuffix("\n").removesuffix("\r") if text.endswith("\n") else text

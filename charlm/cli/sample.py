@@ -39,7 +39,11 @@ APART = {
 @click.command("sample", short_help="Write text in a model's style.")
 @click.argument("model", type=PATH)
 @click.option("-p", "--prompt", help="Text to go on from.")
-@click.option("--prompt-file", type=PATH, help="A file with the prompt; - for stdin.")
+@click.option(
+    "--prompt-file",
+    type=PATH,
+    help="A file with the prompt, but for its last newline; - for stdin.",
+)
 @click.option("--per-line", is_flag=True, help="Each line of stdin is a prompt; complete them all.")
 @click.option(
     "-0", "--null", is_flag=True, help="NUL ends prompts (of --per-line) and samples, not newline."
