@@ -8,21 +8,35 @@ import errno
 import fcntl
 import os
 import shutil
+import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from charlm import streams
 from charlm.errors import CharlmError, DataError
 from charlm.signals import undone
 
+LINKS = 40  # in a row, as many as the kernel follows
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Yields a temporary path; what stands there when the block ends becomes `path`."""
-    temporary = _beside(path, path.parent)
+    """Yields a temporary path; what stands there when the block ends becomes `path`.
+
+    A link is followed, and a file that is replaced keeps its mode and its owner. What is a stream
+    gets the bytes when all of them are there.
+    """
+    if is_stream(path):
+        with temporary_directory("charlm-") as folder:
+            temporary = folder / path.name
+            yield temporary
+            _copy(temporary, path)
+        return
+    target = Path(os.path.realpath(path))
+    temporary = _beside(target, target.parent)
     with _removed(temporary), room_for(path):
         try:
             temporary.touch(0o600, exist_ok=False)
@@ -30,11 +44,40 @@ def whole_file(path: Path) -> Iterator[Path]:
             error.filename = str(path)  # which was asked for
             raise
         yield temporary
-        # It was private; a result gets the permissions any new file would have.
-        temporary.chmod(0o666 & ~_umask())
+        _like(temporary, target, new=0o666)
         _fsync(temporary)
-        temporary.replace(path)
-        _fsync(path.parent)
+        temporary.replace(target)
+        _fsync(target.parent)
+
+
+def is_stream(path: Path) -> bool:
+    """Whether `path` is to be written to as it is: a device, FIFO, socket or open descriptor."""
+    other = path.exists() and not path.is_file() and not path.is_dir()
+    return other or _descriptor(path) is not None
+
+
+def _copy(temporary: Path, path: Path) -> None:
+    """Writes the bytes of a file to the stream `path`."""
+    own = _descriptor(path)
+    handle = os.open(path, os.O_WRONLY | os.O_NOCTTY) if own is None else os.dup(own)
+    try:
+        with temporary.open("rb") as source, streams.writer(handle, str(path)) as writer:
+            shutil.copyfileobj(source, writer)
+    finally:
+        os.close(handle)
+
+
+def _descriptor(path: Path) -> int | None:
+    """The open descriptor of this process that `path` stands for, as /dev/stdout does for 1."""
+    descriptors = ("/dev/fd", os.path.realpath("/dev/fd"))
+    for _ in range(LINKS):
+        folder = os.path.realpath(path.parent)
+        if folder in descriptors and path.name.isdecimal():
+            return int(path.name)
+        if not path.is_symlink():
+            return None
+        path = Path(folder, path.readlink())
+    return None
 
 
 @contextmanager
@@ -43,18 +86,18 @@ def whole_directory(
 ) -> Iterator[Path]:
     """Yields a temporary directory; what it holds when the block ends becomes `path`.
 
-    It lies beside `path` or, on the same disk, `within` another directory.
+    It lies beside `path` or, on the same disk, `within` another directory. A link is followed.
     An existing directory is replaced only with `force`, and only when it holds `marker`, the file
     that shows charlm made it. Raises DataError before anything is written.
     """
-    path = path.absolute()  # "." has no parent to write beside
+    path = Path(os.path.realpath(path))  # "." has no parent to write beside
     refuse_existing(path, markers=(marker,), force=force)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _beside(path, path.parent if within is None else within)
     with _removed(temporary), room_for(path):
         temporary.mkdir(0o700)
         yield temporary
-        temporary.chmod(0o777 & ~_umask())
+        _like(temporary, path, new=0o777)
         for file in temporary.iterdir():
             _fsync(file)
         _fsync(temporary)
@@ -104,8 +147,13 @@ def clear_away(directory: Path, names: tuple[str, ...]) -> None:
             temporary.unlink(missing_ok=True)
 
 
-def refuse_existing(path: Path, *, markers: tuple[str, ...], force: bool) -> None:
-    """Raises DataError unless `path` is free, empty, or ours (by a marker) to replace by force."""
+def refuse_existing(
+    path: Path, *, markers: tuple[str, ...], force: bool, inputs: Sequence[Path] = ()
+) -> None:
+    """Raises DataError unless `path` is free, empty, or ours (by a marker) to replace by force.
+
+    It is not ours to replace where one of `inputs` lies in it.
+    """
     if not path.exists():
         return
     if not path.is_dir():
@@ -117,11 +165,15 @@ def refuse_existing(path: Path, *, markers: tuple[str, ...], force: bool) -> Non
         raise DataError(f"{path} is not empty and charlm did not make it; choose another name.")
     if not force:
         raise DataError(f"{path} exists already; choose another name, or replace it with --force.")
+    for one in inputs:
+        if one.exists() and one.resolve().is_relative_to(path.resolve()):
+            raise DataError(f"{one} is read, and lies in {path}; choose another name for -o.")
 
 
 @contextmanager
 def locked(folder: Path, taken: CharlmError) -> Iterator[None]:
     """Keeps other processes out of `folder`, which is made; raises `taken` where one is there."""
+    folder = Path(os.path.realpath(folder))  # a link to what is not there yet, too
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder, os.O_RDONLY)
     try:
@@ -170,6 +222,21 @@ def _swap(new: Path, path: Path) -> None:
         old.rmdir()
         raise
     shutil.rmtree(old)
+
+
+def _like(temporary: Path, path: Path, *, new: int) -> None:
+    """Gives `temporary` the mode and owner of `path`, or the mode `new` where that is not there.
+
+    What mkstemp and mkdtemp make is private.
+    """
+    try:
+        before = path.stat()
+    except FileNotFoundError:
+        temporary.chmod(new & ~_umask())
+        return
+    with suppress(OSError):  # only root can give a file away
+        os.chown(temporary, before.st_uid, before.st_gid)
+    temporary.chmod(stat.S_IMODE(before.st_mode))
 
 
 def _fsync(path: Path) -> None:

@@ -199,7 +199,7 @@ def prepare(
         raise ConfigError("the bytes are 256; --vocab-size and --min-count have no place there.")
     out, paths = Path(out), [Path(source) for source in sources]
     check(paths)
-    refuse_existing(out.absolute(), markers=(MARKER,), force=force)
+    refuse_existing(out.absolute(), markers=(MARKER,), force=force, inputs=paths)
     with (
         workplace(place(out), say) as folder,
         whole_directory(out, marker=MARKER, force=force, within=folder) as directory,

@@ -14,6 +14,7 @@ ROOMS = {
     "packages": set(),
     "signals": set(),
     "process": {"numpy", "threadpoolctl", "torch"},
+    "streams": set(),
     "atomic": set(),
     "untrusted": set(),
     "knobs": set(),

@@ -8,15 +8,14 @@ numpy or torch before a command runs.
 
 import difflib
 import importlib
-import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 import click
 
-from charlm import __version__, signals
+from charlm import __version__, signals, streams
 from charlm.cli.shading import harmless
 from charlm.errors import CharlmError
 from charlm.packages import missing_packages_named
@@ -76,9 +75,7 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> object:
         """Runs the command."""
         with _ended_quietly():
-            result = super().invoke(ctx)
-            sys.stdout.flush()
-        return result
+            return super().invoke(ctx)
 
 
 @contextmanager
@@ -86,13 +83,15 @@ def _ended_quietly() -> Iterator[None]:
     """Ends the program without a word at a signal, and where the reader of stdout has gone away."""
     try:
         yield
-    except BrokenPipeError:
-        _give_up_stdout()
+    except BrokenPipeError as error:
+        if error.filename != streams.STDOUT:
+            # click would end the program without a word.
+            raise CharlmError(f"{error.filename or 'a pipe'}: its reader has gone away.") from error
+        streams.give_up_stdout()
         raise click.exceptions.Exit(0) from None
     except KeyboardInterrupt as interrupt:
         if sys.stderr.isatty():
-            with suppress(OSError):
-                click.echo(err=True)  # below the terminal's ^C
+            click.echo(err=True)  # below the terminal's ^C
         raise click.exceptions.Exit(signals.status_of(interrupt)) from None
 
 
@@ -128,7 +127,21 @@ def _leave(status: int) -> None:
 
 
 def _status(argv: list[str] | None) -> int:
-    _prepare_streams()
+    streams.prepare()
+    status = _run(argv)
+    try:
+        streams.finish()
+    except BrokenPipeError:
+        streams.give_up_stdout()
+    except OSError as error:
+        status = status or _tell(error)
+    except KeyboardInterrupt as interrupt:
+        streams.give_up_stdout()
+        status = status or signals.status_of(interrupt)
+    return status
+
+
+def _run(argv: list[str] | None) -> int:
     try:
         with missing_packages_named():
             return cli.main(argv, prog_name="charlm", standalone_mode=False) or 0
@@ -143,35 +156,14 @@ def _status(argv: list[str] | None) -> int:
         # A message may quote a file that somebody made to upset a terminal.
         click.echo(f"charlm: {harmless(error.typed or str(error))}", err=True)
     except OSError as error:
-        # Files have names; what has none is a stream, and of those we write to one.
-        where = f"{error.filename}: " if error.filename is not None else "writing the output: "
-        click.echo(f"charlm: {where}{error.strerror or error}", err=True)
-        _give_up_stdout()
+        return _tell(error)
     return 1
 
 
-def _give_up_stdout() -> None:
-    """Loses what is still buffered for stdout, on which the exit would fail again."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _prepare_streams() -> None:
-    """Makes text UTF-8 and newlines newlines, whatever the terminal's habits.
-
-    A stream that the caller has closed is there again, without anything to read, or refusing what
-    is written (for stdout) or losing it (for stderr).
-    """
-    if sys.stdin is None:
-        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115
-    if sys.stdout is None:
-        sys.stdout = os.fdopen(os.open(os.devnull, os.O_RDONLY), "w")
-    if sys.stderr is None:
-        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
-    if hasattr(sys.stdin, "reconfigure"):
-        sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")
-    # The bytes of a model of bytes go out as they are, but to a terminal.
-    errors = "backslashreplace" if sys.stdout.isatty() else "surrogateescape"
-    # Commands flush what is to be seen; PYTHONUNBUFFERED, which containers often set, would make a
-    # system call of every character and wake its reader, a seventh of the time of a sample.
-    sys.stdout.reconfigure(encoding="utf-8", errors=errors, newline="\n", write_through=False)
-    sys.stderr.reconfigure(encoding="utf-8", errors="backslashreplace", newline="\n")
+def _tell(error: OSError) -> int:
+    """Says what failed, and returns the status for it."""
+    where = f"{error.filename}: " if error.filename is not None else ""
+    click.echo(f"charlm: {where}{error.strerror or error}", err=True)
+    if error.filename == streams.STDOUT:
+        streams.give_up_stdout()
+    return 1

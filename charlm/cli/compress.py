@@ -1,21 +1,18 @@
 """`charlm compress`: any bytes in, fewer bytes out, by what a model expects."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from charlm.cli.files import STREAM, check_output, sink, size_bytes, source
 from charlm.cli.options import PATH, knob_options, take
 from charlm.config import AdaptationConfig
-from charlm.errors import ConfigError, DataError
+from charlm.errors import ConfigError
 
 if TYPE_CHECKING:
     from charlm.model_file import Model
-
-STREAM = Path("-")
 
 
 @click.command("compress", short_help="Compress a text with a model.")
@@ -44,7 +41,7 @@ def command(model: Path, file: Path, output: Path, force: bool, quiet: bool, **k
     if output == STREAM and sys.stdout.isatty():
         raise click.UsageError("Compressed data is not for a terminal; name a file with -o.")
     config = take(AdaptationConfig, knobs)
-    check_output(output, force)
+    check_output(output, force, (model, file))
 
     from charlm.compression import compress
 
@@ -69,46 +66,6 @@ def one_sided(path: Path) -> "Model":
             " a text from left to right. Train without --bidirectional to compress."
         )
     return model
-
-
-def check_output(path: Path, force: bool) -> None:
-    """Raises DataError, before any work is done, where `path` cannot be written or must not be."""
-    if path == STREAM:
-        return
-    if path.exists() and not path.is_file():
-        raise DataError(f"{path} is not a file; -o names the file to write.")
-    if path.exists() and not force:
-        raise DataError(f"{path} exists already; choose another name, or replace it with --force.")
-    if not path.absolute().parent.is_dir():
-        raise DataError(f"{path.parent} is not a directory; make it, or choose another name.")
-
-
-def size_bytes(path: Path) -> int | None:
-    """The size of the file `path`; None for a stream."""
-    return path.stat().st_size if path.is_file() else None
-
-
-@contextmanager
-def source(path: Path) -> Iterator[BinaryIO]:
-    """The bytes of a file, or of stdin for -."""
-    if path == STREAM:
-        yield sys.stdin.buffer
-        return
-    with path.open("rb") as stream:
-        yield stream
-
-
-@contextmanager
-def sink(path: Path) -> Iterator[BinaryIO]:
-    """What takes the result: stdout for -, else a file that is there whole at the end or not."""
-    from charlm import atomic
-
-    if path == STREAM:
-        yield sys.stdout.buffer
-        return
-    path = path.absolute()
-    with atomic.whole_file(path) as temporary, temporary.open("wb") as stream:
-        yield stream
 
 
 def bar(total_bytes: int | None) -> Any:

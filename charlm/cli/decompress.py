@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from charlm.cli.compress import STREAM, bar, check_output, one_sided, sink, source
+from charlm.cli.compress import bar, one_sided
+from charlm.cli.files import STREAM, check_output, sink, source
 from charlm.cli.options import PATH
 
 
@@ -23,7 +24,7 @@ def command(model: Path, file: Path, output: Path, force: bool) -> None:
     charlm decompress run text.clm -o text.txt
     charlm decompress run text.clm | less
     """
-    check_output(output, force)
+    check_output(output, force, (model, file))
 
     from charlm.compression import decompress
 

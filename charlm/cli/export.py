@@ -44,14 +44,14 @@ def command(model: Path, target: str, output: Path, force: bool) -> None:
     charlm export run --to torch -o exported
     """
     from charlm import model_file
-    from charlm.cli.compress import check_output
+    from charlm.cli.files import check_output
     from charlm.exporting import onnx_graph, torch_module
     from charlm.sampling.session import check_reads_on
 
     loaded = model_file.load(model)
     check_reads_on(loaded, str(model))
     if target == "onnx":
-        check_output(output, force)
+        check_output(output, force, (model,))
         onnx_graph.save(loaded, output.absolute())
     else:
         torch_module.save(loaded, output, force=force)

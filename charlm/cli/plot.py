@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from charlm.cli.compress import check_output
+from charlm.cli.files import check_output
 from charlm.cli.options import PATH
 from charlm.cli.shading import coloured
 from charlm.errors import DataError

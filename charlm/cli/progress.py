@@ -5,7 +5,6 @@ import os
 import signal
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,12 +60,9 @@ class Progress:
         return Listener(report=self._report, say=self.say, update=self._update, stopping=_stopping)
 
     def say(self, text: str) -> None:
-        """Writes a line above the bar. A run goes on though nobody reads what it says."""
-        with suppress(BrokenPipeError):
-            # A text that the model has drawn may be among it.
-            self._write(harmless(text) if sys.stderr.isatty() else text)
-
-    def _write(self, text: str) -> None:
+        """Writes a line above the bar."""
+        if sys.stderr.isatty():
+            text = harmless(text)  # what the model has drawn may be among it
         if self._bar is not None and not self._bar.disable:
             self._bar.write(text, file=sys.stderr)
         else:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from charlm.cli.compress import STREAM, check_output
+from charlm.cli.files import check_output, sink
 from charlm.cli.options import PATH
 
 
@@ -30,7 +30,6 @@ def command(run: Path, output: Path, corpus: Path | None, force: bool) -> None:
     """
     check_output(output, force)
 
-    from charlm import atomic
     from charlm.reporting.source import open_run
 
     source = open_run(run, corpus)
@@ -40,8 +39,5 @@ def command(run: Path, output: Path, corpus: Path | None, force: bool) -> None:
     from charlm.reporting.page import page
 
     text = page(gather(source, lambda line: click.echo(line, err=True)))
-    if output == STREAM:
-        click.echo(text, nl=False)
-        return
-    with atomic.whole_file(output) as temporary:
-        temporary.write_text(text, encoding="ascii")
+    with sink(output) as out:
+        out.write(text.encode("ascii"))

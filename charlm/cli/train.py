@@ -4,7 +4,6 @@ import json
 import math
 import os
 import shlex
-import sys
 import time
 from dataclasses import fields
 from pathlib import Path
@@ -191,7 +190,6 @@ def command(
     if signal is not None:
         again = f"charlm train --resume {shlex.quote(str(out))}"
         click.echo(f"stopped and saved; to go on: {again}", err=True)
-        sys.stdout.flush()
         ctx.exit(128 + signal)
 
 

@@ -46,5 +46,6 @@ def _places(data: bytes) -> np.ndarray:
 
 
 def _write(path: Path, numbers: np.ndarray, kind: np.dtype) -> None:
-    with whole_file(path) as temporary:
-        numbers.astype(kind, copy=False).tofile(temporary)
+    # Not with `tofile`, whose error does not say that the disk is full.
+    with whole_file(path) as temporary, temporary.open("wb") as file:
+        file.write(np.ascontiguousarray(numbers, dtype=kind))

@@ -149,7 +149,7 @@ class Pieces:
         if (table == np.arange(len(table))).all():
             return None
         path = (self._folder / name).with_suffix(".numbers")
-        table.astype(KEPT_TYPE).tofile(path)
+        path.write_bytes(table.astype(KEPT_TYPE))
         return path
 
     def _read(self, path: Path) -> np.ndarray:

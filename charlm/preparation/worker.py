@@ -8,6 +8,7 @@ import signal
 import sys
 from contextlib import suppress
 
+from charlm import streams
 from charlm.errors import CharlmError
 from charlm.preparation.work import do
 
@@ -15,6 +16,7 @@ from charlm.preparation.work import do
 def main() -> None:
     """Answers every task with what was found, or with what is wrong."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one that has started it decides
+    streams.prepare()
     for line in sys.stdin:
         try:
             answer = {"found": do(json.loads(line))}

@@ -1,5 +1,6 @@
 """Where the work on a corpus lies until it is done, so that it can go on after it was stopped."""
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,8 +11,8 @@ from charlm.errors import CharlmError, DataError
 
 
 def place(out: Path) -> Path:
-    """The directory for the work on the corpus `out`, beside it."""
-    out = out.absolute()  # "." has no name
+    """The directory for the work on the corpus `out`, beside it, and not beside a link to it."""
+    out = Path(os.path.realpath(out))  # "." has no name
     return out.parent / f".{out.name}.prep"
 
 

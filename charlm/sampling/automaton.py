@@ -20,6 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from charlm import streams
 from charlm.errors import ConfigError
 from charlm.packages import MissingPackageError
 
@@ -169,6 +170,7 @@ def _limit_this_process() -> None:
 
 if __name__ == "__main__":
     _limit_this_process()
+    streams.prepare()
     try:
         head, table = _build(sys.stdin.buffer.read().decode("utf-8"))
     except MemoryError:

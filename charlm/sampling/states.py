@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import safetensors.numpy
 
-from charlm import __version__
+from charlm import __version__, atomic
 from charlm.errors import DataError
 from charlm.model_file import Model, read_tensors, write_tensors
 from charlm.sampling.generate import Place
@@ -20,7 +20,7 @@ KEY = "charlm_state"
 
 def check_output(path: Path) -> None:
     """Raises DataError where `path` is there already and no state; a state gives way to another."""
-    if path.exists():
+    if path.exists() and not atomic.is_stream(path):
         try:
             read_tensors(path, KEY)
         except DataError:

@@ -1,0 +1,73 @@
+"""The files and streams that a command reads and writes."""
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from charlm.errors import DataError
+
+STREAM = Path("-")  # stdin, or stdout
+# A directory with one of the first is a run or a corpus, and all of these are its parts.
+MARKERS = ("model.safetensors", "last.safetensors", "log.jsonl", "seeds.json", "corpus.json")
+PARTS = (
+    *MARKERS, "tokenizer.json", "train.bin", "val.bin", "test.bin",
+    "train.txt", "train.suffixes", "train.places",
+)  # fmt: skip
+
+
+def check_output(path: Path, force: bool, inputs: Sequence[Path] = ()) -> None:
+    """Raises DataError, before any work is done, where `path` cannot be written or must not be.
+
+    A device, a FIFO or an open descriptor is written to as it is, and a file only replaced with
+    `force`, and not where it is one of `inputs` or a part of a run or of a corpus.
+    """
+    from charlm import atomic
+
+    if path == STREAM or atomic.is_stream(path):
+        return
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path} is not a file; -o names the file to write.")
+    for one in inputs:
+        if path.exists() and one.exists() and path.samefile(one):
+            raise DataError(f"{path} is read, and can't be written too; choose another name.")
+    target = Path(os.path.realpath(path))
+    if target.name in PARTS and any((target.parent / marker).exists() for marker in MARKERS):
+        raise DataError(f"{path} is a part of {path.parent}; choose another name.")
+    if path.exists() and not force:
+        raise DataError(f"{path} exists already; choose another name, or replace it with --force.")
+    if not target.parent.is_dir():
+        raise DataError(f"{path.parent} is not a directory; make it, or choose another name.")
+
+
+def size_bytes(path: Path) -> int | None:
+    """The size of the file `path`; None for a stream."""
+    return path.stat().st_size if path.is_file() else None
+
+
+@contextmanager
+def source(path: Path) -> Iterator[BinaryIO]:
+    """The bytes of a file, or of stdin for -."""
+    if path == STREAM:
+        yield sys.stdin.buffer
+        return
+    with path.open("rb") as stream:
+        yield stream
+
+
+@contextmanager
+def sink(path: Path) -> Iterator[BinaryIO]:
+    """What takes the result: stdout for -, else a file that is there whole at the end or not.
+
+    When the block ends all is written, so that its size can be told.
+    """
+    from charlm import atomic
+
+    if path == STREAM:
+        yield sys.stdout.buffer
+        sys.stdout.flush()
+        return
+    with atomic.whole_file(path) as temporary, temporary.open("wb") as stream:
+        yield stream
