@@ -93,7 +93,7 @@ def test_a_writer_that_is_stopped_and_goes_on_writes_every_byte(environment):
         until_full(reading, process)
         process.send_signal(signal.SIGSTOP)
         os.waitpid(process.pid, os.WUNTRACED)
-        found += os.read(reading, 1 << 11)
+        found += os.read(reading, 4096)  # one page: a pipe has room by the page
         process.send_signal(signal.SIGCONT)
     found += read_slowly(reading)
     os.close(reading)
@@ -184,7 +184,7 @@ def test_messages_that_cannot_be_written_end_nothing(charlm, model, tmp_path, cl
         if closed == "gone":
             os.close(other)
     (tmp_path / "text").write_text(TEXT[:20000])
-    commands = [
+    lines = [
         ["prep", "text", "-o", "data"],
         ["train", "data", "-o", "run", "--steps", "3", "--width", "16", "--cell", "gru"],
         ["sample", "run", "--length", "10"],
@@ -192,7 +192,7 @@ def test_messages_that_cannot_be_written_end_nothing(charlm, model, tmp_path, cl
         ["report", "run", "-o", "report.html"],
     ]
     try:
-        for args in commands:
+        for args in lines:
             process = commands.start(*args, stderr=stderr, cwd=tmp_path)
             found, _ = process.communicate(timeout=120)
             assert process.returncode == 0, args
