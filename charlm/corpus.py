@@ -22,6 +22,7 @@ from charlm.errors import ConfigError, DataError
 from charlm.preparation import vocabularies
 from charlm.preparation.crew import Crew, jobs_for
 from charlm.preparation.doctor import findings
+from charlm.preparation.lines import HeldOut
 from charlm.preparation.pieces import Pieces
 from charlm.preparation.reading import described, names
 from charlm.preparation.sources import Source, check
@@ -217,10 +218,13 @@ def prepare(
         )
         tokenizer = vocabulary.tokenizer
         numbered = Numbered.of(text, vocabulary.ids, config.records)
-        sizes, ids_hash = write_splits(numbered, tokenizer.vocabulary, config, directory)
+        held_out = HeldOut(text.lines, text.numbers.spelled())
+        sizes, ids_hash = write_splits(
+            numbered, tokenizer.vocabulary, config, directory, listen=held_out.add
+        )
         origin = {"sources": described(read), "config": config.to_dict()}
         _write_about(directory, tokenizer, ids_hash, sizes, config.records, origin)
-        for line in findings(text, vocabulary, sizes, config, directory):
+        for line in findings(text, vocabulary, sizes, config, held_out):
             say(line)
         finish(directory)
     return Corpus(out)

@@ -113,15 +113,22 @@ def test_every_record_ends_with_one_boundary(prep, level, records, texts, found,
 def test_every_split_starts_where_a_record_starts(prep, monkeypatch, level, chunk):
     monkeypatch.setattr(sources, "CHUNK", chunk)
     names = [f"name{'x' * (i % 7)}{i}" for i in range(50)]
-    corpus = prep("\n".join(names), level=level, records="line", val=0.3, test=0.2)
-    found = []
-    for split in SPLITS:
-        ids = corpus.ids(split)
-        assert ids[-1] == corpus.tokenizer.boundary
-        parts = np.split(ids, np.flatnonzero(ids == corpus.tokenizer.boundary) + 1)[:-1]
-        found.append([corpus.tokenizer.decode(part) for part in parts])
-    assert [*chain.from_iterable(found)] == names
-    assert [round(len(part) / 50, 1) for part in found] == [0.5, 0.3, 0.2]
+    for held_out in ("last", "random"):
+        shares = {"val": 0.3, "test": 0.2, "held_out": held_out}
+        corpus = prep("\n".join(names), level=level, records="line", **shares)
+        found = []
+        for split in SPLITS:
+            ids = corpus.ids(split)
+            assert ids[-1] == corpus.tokenizer.boundary
+            parts = np.split(ids, np.flatnonzero(ids == corpus.tokenizer.boundary) + 1)[:-1]
+            found.append([corpus.tokenizer.decode(part) for part in parts])
+        assert [round(len(part) / 50, 1) for part in found] == [0.5, 0.3, 0.2]
+        together = [*chain.from_iterable(found)]
+        if held_out == "last":
+            assert together == names
+        else:
+            assert sorted(together) == sorted(names)
+            assert all(part == sorted(part, key=names.index) for part in found)
 
 
 @pytest.mark.parametrize("level", LEVELS)

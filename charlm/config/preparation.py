@@ -9,6 +9,7 @@ LEVELS = ("char", "byte", "word", "bpe")
 RECORDS = ("none", "line", "blank", "file")
 WORDS = ("text", "spaces")
 NORMALIZATIONS = ("none", "nfc", "nfkc")
+HELD_OUT = ("random", "last")
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,13 @@ class PrepConfig(Knobs):
         "What ends a record; a model never sees across two records.",
         choices=RECORDS,
     )
+    held_out: str = knob(
+        "random",
+        "Which records validation and test take: some drawn at random, or the last of the text."
+        " A text without records is cut, and they take its end.",
+        choices=HELD_OUT,
+    )
+    seed: int = knob(1, "Seed of the draw: which records are held out.", low=0)
     normalize: str = knob("none", "Unicode normal form of the text.", choices=NORMALIZATIONS)
 
     def __post_init__(self) -> None:

@@ -20,6 +20,8 @@ class PrepOptions(TypedDict, total=False):
     val: float
     test: float
     records: str
+    held_out: str
+    seed: int
     normalize: str
 
 

@@ -1,12 +1,17 @@
 """Bytes to text, a chunk at a time: UTF-8 exactly, normal forms, byte order marks and CRLF."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 from charlm.errors import DataError
+from charlm.preparation import encodings
 from charlm.preparation.sources import Source
 from charlm.tokenizer import normalizing
 
 BYTE_ORDER_MARK = "\ufeff"
+REPLACEMENT = "\ufffd"
+# Control characters but for tab, newline and carriage return, which texts have.
+CONTROLS = bytes({*range(0x20), 0x7F} - set(b"\t\n\r"))
 HELD_AT_MOST = 1 << 22  # characters; more on end without a place to cut are no text with words
 
 
@@ -19,7 +24,8 @@ class Decoding:
 
     def __init__(self, level: str, normalize: str, cut: Callable[[str], int] | None) -> None:
         self.marks: list[str] = []  # names of sources that began with a byte order mark
-        self.carriage_returns = 0  # lines that end with CRLF
+        self.wide: list[tuple[str, str]] = []  # sources that look like UTF-16, and which of the two
+        self.odd: Counter[str] = Counter()  # "crlf", "cr", "mark", "replacement", "control", "nul"
         self._bytes = level == "byte"
         self._normalize = normalize
         self._cut = cut
@@ -44,6 +50,8 @@ class Decoding:
         begun = source.begin > 0
         for chunk in source.chunks():
             data = rest + chunk if rest else chunk
+            if not begun and (wide := encodings.wide(chunk)):
+                self.wide.append((source.name, wide))
             try:
                 text, rest = data.decode("utf-8"), b""
             except UnicodeDecodeError as error:
@@ -65,11 +73,17 @@ class Decoding:
     def _counted(self, texts: Iterator[str]) -> Iterator[str]:
         ended_in_return = False
         for text in texts:
-            if "\r" in text:
-                self.carriage_returns += text.count("\r\n")
-            if ended_in_return and text.startswith("\n"):
-                self.carriage_returns += 1
+            crlf = text.count("\r\n") if "\r" in text else 0
+            crlf += ended_in_return and text.startswith("\n")
             ended_in_return = text.endswith("\r")
+            self.odd["crlf"] += crlf
+            self.odd["cr"] += text.count("\r") - crlf
+            if not self._bytes:
+                self.odd["mark"] += text.count(BYTE_ORDER_MARK)
+                self.odd["replacement"] += text.count(REPLACEMENT)
+                data = text.encode("ascii", "replace")
+                self.odd["control"] += len(data) - len(data.translate(None, CONTROLS))
+                self.odd["nul"] += data.count(0)
             yield text
 
 
@@ -96,5 +110,6 @@ def _not_utf8(source: Source, data: bytes, at: int, lines: int) -> DataError:
     line = lines + data.count(b"\n", 0, at) + 1
     return DataError(
         f"{source.name} is not UTF-8 (byte 0x{data[at]:02X} at offset {offset}, line {line})."
-        " Re-save it as UTF-8, or have it read as bytes: charlm prep --level byte."
+        f" {encodings.remedy(data, at, beginning=offset == at)}"
+        " Or have it read as bytes: charlm prep --level byte."
     )

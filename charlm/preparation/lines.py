@@ -5,34 +5,40 @@ second one, every fourth, and so on; which ones depends on their text, so equal 
 left out together.
 """
 
+import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections import Counter
 from typing import Any
 
 import numpy as np
+
+from charlm.preparation.order import Order
 
 LONG = 20  # characters; shorter lines are repeated by chance
 KEPT_AT_MOST = 100_000  # different lines
 SEEN_AT_MOST = 200_000  # lines that are kept, counted each time they appear
 CARRIED_AT_MOST = 1 << 16  # bytes of a line that goes on in the next chunk
 
+_SPACES_ONLY = re.compile(rb"\n[ \t]+\r?(?=\n)")
 # Odd constants with bits all over. Source: SplitMix64 (Steele et al. 2014) and MurmurHash3.
 _FACTORS = [np.uint64(factor) for factor in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9)]
 _FACTORS += [np.uint64(factor) for factor in (0x94D049BB133111EB, 0xFF51AFD7ED558CCD)]
 
 
 class Lines:
-    """The lines of a text by their hash: where each first appeared, and how often it did.
+    """The lines of a text by their hash: how often each appeared.
 
-    A line is kept when so many bits of its mark are 0. Law: the lines of the parts of a text,
-    absorbed one after another, are those of the whole, whatever `bits` each began with that is not
-    above what they end with.
+    `order` is that of all lines, and `spaces_only` counts those that hold spaces and nothing else.
+    How a line ends, with LF or CRLF, makes no difference. A line is kept when so many bits of its
+    mark are 0. Law: the lines of the parts of a text, absorbed one after another, are those of the
+    whole, whatever `bits` each began with that is not above what they end with.
     """
 
     def __init__(self, bits: int = 0) -> None:
         self.bits = bits
-        self._long_lines = 0
-        self._kept: dict[int, list[int]] = {}  # key -> [first position, times]
+        self.order = Order()
+        self.spaces_only = 0
+        self._kept: dict[int, int] = {}  # key -> times
         self._seen = 0
         self._blocks = _Blocks()
 
@@ -47,73 +53,94 @@ class Lines:
 
     def close(self) -> None:
         """Takes the last line, where no newline ends it."""
-        self._take(self._blocks.close())
+        if block := self._blocks.close():
+            self._take(block)
 
     def repeated(self) -> float:
         """The share of long lines that stand in the text before."""
         return 1 - len(self._kept) / self._seen if self._seen else 0.0
 
-    def overlap(self, part: Iterable[bytes], after: Iterable[bytes]) -> float:
-        """The share of the long lines of `part` that stand in the text before it.
+    def overlap(self, part: Counter[int], other: Counter[int]) -> float:
+        """The share of the long lines of `part` that stand in what is left of the text too.
 
-        Both are the end of the text in chunks: `part`, and `after` it the rest.
+        That is what is neither in `part` nor in `other`, of which these are the lines by key.
         """
-        lines = 0
-        firsts = []  # the first position of each line in the part that is kept track of
-        for block in _blocks(part):
-            marks, starts, ends = _long_lines(block)
-            _, keys = self._wanted(block, marks, starts, ends)
-            firsts += [self._kept[key][0] for key in keys if key in self._kept]
-            lines += len(marks)
-        lines += sum(len(_long_lines(block)[0]) for block in _blocks(after))
-        before = self._long_lines - lines
-        return sum(first < before for first in firsts) / len(firsts) if firsts else 0.0
+        found = sum(n for key, n in part.items() if self._kept.get(key, 0) > n + other[key])
+        return found / part.total() if part else 0.0
+
+    def keys(self, block: bytes) -> list[int]:
+        """The keys of those lines of a block that are kept track of: a mark and a checksum each."""
+        marks, starts, ends = _long_lines(block)
+        found = np.flatnonzero(marks <= np.uint64((1 << (64 - self.bits)) - 1))
+        rows = zip(*(column[found].tolist() for column in (marks, starts, ends)), strict=True)
+        return [mark << 32 | zlib.crc32(block[begin:end]) for mark, begin, end in rows]
 
     def state(self) -> dict[str, Any]:
         """What `absorb` takes, as JSON can hold it."""
-        firsts, times = zip(*self._kept.values(), strict=True) if self._kept else ((), ())
         return {
             "bits": self.bits,
-            "long_lines": self._long_lines,
             "keys": list(self._kept),
-            "firsts": firsts,
-            "times": times,
+            "times": list(self._kept.values()),
+            "order": self.order.state(),
+            "spaces_only": self.spaces_only,
         }
 
     def absorb(self, state: dict[str, Any]) -> None:
         """Takes the lines of the next part of the text, which other Lines have seen."""
         limit = 1 << (64 - self.bits)
-        for key, first, times in zip(state["keys"], state["firsts"], state["times"], strict=True):
+        for key, times in zip(state["keys"], state["times"], strict=True):
             if key >> 32 < limit:
-                self._kept.setdefault(key, [self._long_lines + first, 0])[1] += times
+                self._kept[key] = self._kept.get(key, 0) + times
                 self._seen += times
-        self._long_lines += state["long_lines"]
+        self.order.absorb(state["order"])
+        self.spaces_only += state["spaces_only"]
         self._shrink(max(self.bits, state["bits"]))
 
     def _take(self, block: bytes) -> None:
-        marks, starts, ends = _long_lines(block)
-        places, keys = self._wanted(block, marks, starts, ends)
-        for i, key in zip(places, keys, strict=True):
-            self._kept.setdefault(key, [self._long_lines + i, 0])[1] += 1
-        self._seen += len(keys)
-        self._long_lines += len(marks)
+        for key in self.keys(block):
+            self._kept[key] = self._kept.get(key, 0) + 1
+            self._seen += 1
+        self.order.add(block)
+        self.spaces_only += len(_SPACES_ONLY.findall(b"\n" + block))
         self._shrink(self.bits)
 
     def _shrink(self, bits: int) -> None:
         while bits > self.bits or len(self._kept) > KEPT_AT_MOST or self._seen > SEEN_AT_MOST:
             self.bits = max(bits, self.bits + 1)
             limit = 1 << (64 - self.bits)
-            self._kept = {k: entry for k, entry in self._kept.items() if k >> 32 < limit}
-            self._seen = sum(times for _, times in self._kept.values())
+            self._kept = {k: times for k, times in self._kept.items() if k >> 32 < limit}
+            self._seen = sum(self._kept.values())
 
-    def _wanted(
-        self, block: bytes, marks: np.ndarray, starts: np.ndarray, ends: np.ndarray
-    ) -> tuple[list[int], list[int]]:
-        """Which lines of a block are kept, and the key of each: its mark and a checksum."""
-        found = np.flatnonzero(marks <= np.uint64((1 << (64 - self.bits)) - 1))
-        rows = zip(*(column[found].tolist() for column in (marks, starts, ends)), strict=True)
-        keys = [mark << 32 | zlib.crc32(block[begin:end]) for mark, begin, end in rows]
-        return found.tolist(), keys
+
+class HeldOut:
+    """The lines of the splits that are held out, of a text whose `lines` are all known.
+
+    `spelled` is the bytes of each number of the text, with a newline for the end of a record.
+    """
+
+    def __init__(self, lines: Lines, spelled: list[bytes]) -> None:
+        self._lines = lines
+        self._lengths = np.array([len(piece) for piece in spelled])
+        self._starts = np.cumsum(self._lengths) - self._lengths
+        self._letters = np.frombuffer(b"".join(spelled), dtype=np.uint8)
+        self._counts: dict[str, Counter[int]] = {"val": Counter(), "test": Counter()}
+        self._blocks = {split: _Blocks() for split in self._counts}
+
+    def add(self, split: str, numbers: np.ndarray) -> None:
+        """Takes the next numbers of a split."""
+        sizes = self._lengths[numbers]
+        ends = np.cumsum(sizes)
+        # Letter k of a token stands k places after the token's first letter.
+        places = np.repeat(self._starts[numbers] - (ends - sizes), sizes) + np.arange(sizes.sum())
+        block = self._blocks[split].add(self._letters[places].tobytes())
+        self._counts[split].update(self._lines.keys(block))
+
+    def overlap(self, split: str) -> float:
+        """The share of a split's long lines that stand in the training text; asked once, last."""
+        for name, blocks in self._blocks.items():
+            self._counts[name].update(self._lines.keys(blocks.close()))
+        other = "test" if split == "val" else "val"
+        return self._lines.overlap(self._counts[split], self._counts[other])
 
 
 class _Blocks:
@@ -136,15 +163,8 @@ class _Blocks:
 
     def close(self) -> bytes:
         """The last line."""
-        block, self._carried = self._carried + b"\n", b""
+        block, self._carried = self._carried and self._carried + b"\n", b""
         return block
-
-
-def _blocks(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    blocks = _Blocks()
-    for chunk in chunks:
-        yield blocks.add(chunk)
-    yield blocks.close()
 
 
 def _long_lines(block: bytes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -152,12 +172,14 @@ def _long_lines(block: bytes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     data = np.frombuffer(block, dtype=np.uint8)
     ends = np.flatnonzero(data == ord("\n"))
     starts = np.concatenate([[0], ends[:-1] + 1])[: len(ends)]
+    if b"\r\n" in block:
+        ends = ends - (data[ends - 1] == ord("\r"))  # an empty first line looks at the last byte
     if block.isascii():
         chars = ends - starts
     else:
         # Characters up to and with each byte: all bytes but 0x80 to 0xBF begin one.
         counted = np.cumsum(data.view(np.int8) >= -64, dtype=np.int32)
-        chars = np.diff(counted[ends], prepend=0) - 1
+        chars = counted[ends] - counted[starts]
     long = np.flatnonzero(chars >= LONG)
     starts, ends = starts[long], ends[long]
     if not len(long):

@@ -3,8 +3,8 @@
 A numbering has `boundary`, the number of the end of a record; `size`, how many numbers there are
 so far; `symbols`, what was found in the text, by number, and nothing where the numbers are known
 before; `number(pieces)`, the numbers of the next chunk of text, whose pieces have a boundary
-between them; `lengths()`, how much text each number stands for; and `learn(symbols)`, which says
-what the numbers of another numbering are here.
+between them; `lengths()`, how much text each number stands for; `spelled()`, that text; and
+`learn(symbols)`, which says what the numbers of another numbering are here.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -40,6 +40,10 @@ class Numbering(Protocol):
 
     def lengths(self) -> tuple[np.ndarray, np.ndarray]:
         """The characters and the bytes that each number stands for; 0 for the boundary."""
+        ...
+
+    def spelled(self) -> list[bytes]:
+        """The bytes that each number stands for, in order; a newline for the boundary."""
         ...
 
     def learn(self, symbols: list[str]) -> np.ndarray:
@@ -138,6 +142,10 @@ class Characters:
         sizes = [len(symbol.encode("utf-8")) for symbol in self.symbols]
         return np.array([min(size, 1) for size in sizes]), np.array(sizes)
 
+    def spelled(self) -> list[bytes]:
+        """The bytes that each number stands for."""
+        return [b"\n", *(symbol.encode("utf-8") for symbol in self.symbols[1:])]
+
     def learn(self, symbols: list[str]) -> np.ndarray:
         """The numbers here of what another has as its `symbols`."""
         return np.append(self.boundary, self.number(["".join(symbols)]))
@@ -181,6 +189,10 @@ class Bytes:
         values = np.arange(self.size)
         return (values < self.boundary) & (values & 0xC0 != 0x80), values < self.boundary
 
+    def spelled(self) -> list[bytes]:
+        """The bytes that each number stands for."""
+        return [*(bytes([value]) for value in range(256)), b"\n"][: self.size]
+
     def learn(self, symbols: list[str]) -> np.ndarray:
         """Every numbering of bytes is the same."""
         return np.arange(self.size)
@@ -222,6 +234,10 @@ class WordNumbers:
             np.array([len(word.encode("utf-8")) for word in symbols]),
         )
 
+    def spelled(self) -> list[bytes]:
+        """The bytes that each number stands for."""
+        return [b"\n", *(symbol.encode("utf-8") for symbol in self.symbols[1:])]
+
     def learn(self, symbols: list[str]) -> np.ndarray:
         """The numbers here of what another has as its `symbols`."""
         numbers = map(self._numbers.__getitem__, symbols[1:])
@@ -246,6 +262,13 @@ class Pairs:
         """The bytes of each token; a character is counted at its first byte."""
         chars = [sum(byte & 0xC0 != 0x80 for byte in piece) for piece in self._tokenizer.pieces]
         return np.array(chars), np.array([len(piece) for piece in self._tokenizer.pieces])
+
+    def spelled(self) -> list[bytes]:
+        """The bytes that each number stands for."""
+        pieces = list(self._tokenizer.pieces)
+        if self.boundary >= 0:
+            pieces[self.boundary] = b"\n"
+        return pieces
 
     def learn(self, symbols: list[str]) -> np.ndarray:
         """Every numbering by one tokenizer is the same."""

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,8 @@ class Pieces:
     """A text as numbers, and what is worth knowing about it.
 
     The numbers, `numbers`, are those of the whole text; `counts` says how often each appears, and
-    `tokenizer` is that of byte pairs, learned from the text where none was given. `lines`, `marks`
-    and `carriage_returns` are as a Reader of the whole has them.
+    `tokenizer` is that of byte pairs, learned from the text where none was given. `lines`, `marks`,
+    `wide` and `odd` are as a Reader of the whole and its Decoding have them.
     """
 
     numbers: Numbering
@@ -49,7 +50,8 @@ class Pieces:
         self.counts = np.zeros(0, dtype=np.int64)
         self.lines = Lines()
         self.marks: list[str] = []
-        self.carriage_returns = 0
+        self.wide: list[tuple[str, str]] = []
+        self.odd: Counter[str] = Counter()
         self._config = config
         self._folder = folder
         self._checked = checked
@@ -136,7 +138,8 @@ class Pieces:
             if "lines" in found:
                 self.lines.absorb(found["lines"])
                 self.marks += found["marks"]
-                self.carriage_returns += found["carriage_returns"]
+                self.wide += map(tuple, found["wide"])
+                self.odd.update(found["odd"])
             yield found
 
     def _tell(self, line: str) -> None:

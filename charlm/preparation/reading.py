@@ -58,6 +58,8 @@ class Reader:
                 yield self._records.cut(text)
             if sources[-1].last or not whole:
                 yield self._records.end()
+            if not joined and sources[-1].last:
+                self.lines.close()
         self.lines.close()
         if not any(source.size_bytes for source in self._sources):
             raise DataError(f"{names(self._sources)} is empty.")

@@ -11,9 +11,10 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from charlm.config import PrepConfig
+from charlm.preparation.drawing import Drawing
 from charlm.preparation.pieces import Pieces
 from charlm.preparation.records import BOUNDARY_CHARS
-from charlm.preparation.spool import id_type
+from charlm.preparation.spool import READ_AT_ONCE, id_type
 
 SPLITS = ("train", "val", "test")
 
@@ -64,20 +65,24 @@ class Numbered:
 
 
 def write_splits(
-    text: Numbered, vocabulary: int, config: PrepConfig, out: Path
+    text: Numbered,
+    vocabulary: int,
+    config: PrepConfig,
+    out: Path,
+    *,
+    listen: Callable[[str, np.ndarray], None] = lambda split, numbers: None,
 ) -> tuple[dict[str, SplitSize], str]:
     """Writes `{train,val,test}.bin` into `out`; the sizes, and the hash of ids and sizes.
 
-    Train takes int(N (1 - val - test)) of N characters and test int(N test), or so much less that
-    no token is cut, or so much more that the last record is whole. Train has at least one token.
+    Records are drawn at random, unless the config has the last ones held out. Running text is cut:
+    train takes int(N (1 - val - test)) of N characters and test int(N test), or so much less that
+    no token is cut, or so much more that the last record is whole. Train has at least one token,
+    and a split whose share is 0 has none. `listen` gets the numbers of val and test, in parts.
     """
-    whole = text.size(text.counts)
-    train = round(whole.chars * (1 - config.val - config.test), 6)  # 0.7999... of 10 is 8
-    edges = [int(train), whole.chars - int(round(whole.chars * config.test, 6))]
     kind = id_type(vocabulary)
     ids = text.ids.astype(kind)
     digest = hashlib.sha256()
-    cutter = _Cutter(text, edges)
+    cutter = _cutter(text, config)
     counts = np.zeros((len(SPLITS), len(text.counts)), dtype=np.int64)
     paths = [out / f"{split}.bin" for split in SPLITS]
     with ExitStack() as stack:
@@ -89,19 +94,25 @@ def write_splits(
                 written = ids[numbers]
                 if split:
                     counts[split] += np.bincount(numbers, minlength=len(text.counts))
+                    listen(SPLITS[split], numbers)
                 # While this one looks up the next ids, the other thread hashes and writes these.
                 if storing is not None:
                     storing.result()
-                storing = second.submit(_store, written, digest, files[split])
+                storing = second.submit(_store, written, None if split else digest, files[split])
         if storing is not None:
             storing.result()
+    for path in paths[1:]:
+        with path.open("rb") as file:
+            while data := file.read(READ_AT_ONCE):
+                digest.update(data)
     counts[0] = text.counts - counts.sum(axis=0)
     sizes = {split: text.size(row) for split, row in zip(SPLITS, counts, strict=True)}
     return sizes, splits_hash(digest, sizes)
 
 
 def _store(ids: np.ndarray, digest: Any, file: BinaryIO) -> None:
-    digest.update(ids.data)
+    if digest is not None:
+        digest.update(ids.data)
     file.write(ids.data)
 
 
@@ -109,6 +120,36 @@ def splits_hash(digest: Any, sizes: dict[str, SplitSize]) -> str:
     """The hash, in hex, of the splits' ids, which `digest` has been fed, and of where they end."""
     digest.update(repr([size.tokens for size in sizes.values()]).encode())
     return digest.hexdigest()
+
+
+def _cutter(text: Numbered, config: PrepConfig) -> "_Cutter | _Drawer":
+    if text.boundary is not None and config.held_out == "random":
+        records = int(text.counts[text.boundary])
+        return _Drawer(text.boundary, Drawing(records, config.val, config.test, config.seed))
+    chars = text.size(text.counts).chars
+    test = int(round(chars * config.test, 6))
+    # 0.7999... of 10 is 8; and what rounding leaves over is for training where val has no share.
+    train = int(round(chars * (1 - config.val - config.test), 6)) if config.val else chars - test
+    return _Cutter(text, [train, chars - test])
+
+
+class _Drawer:
+    """Takes the numbers of a text, chunk by chunk, apart into the splits of their records."""
+
+    def __init__(self, boundary: int, drawing: Drawing) -> None:
+        self._boundary = boundary
+        self._drawing = drawing
+        self._records = 0  # that have ended
+
+    def cut(self, numbers: np.ndarray) -> list[tuple[int, np.ndarray]]:
+        """What each split has of the next chunk, with the number of the split."""
+        ends = np.flatnonzero(numbers == self._boundary) + 1
+        splits = self._drawing.splits(self._records, self._records + len(ends) + 1)
+        self._records += len(ends)
+        lengths = np.diff(ends, prepend=0, append=len(numbers))
+        taken = np.repeat(splits, lengths)
+        parts = [(split, numbers[taken == split]) for split in range(len(SPLITS))]
+        return [(split, part) for split, part in parts if len(part)]
 
 
 class _Cutter:

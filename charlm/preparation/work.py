@@ -62,7 +62,8 @@ def do(task: Task) -> Found:
     if reader is not None:
         found["lines"] = reader.lines.state()
         found["marks"] = reader.decoding.marks
-        found["carriage_returns"] = reader.decoding.carriage_returns
+        found["wide"] = reader.decoding.wide
+        found["odd"] = reader.decoding.odd
     unfinished = growing(stored)
     unfinished.write_text(json.dumps({**found, "checksum": _checksum(found)}), encoding="ascii")
     unfinished.replace(stored)
