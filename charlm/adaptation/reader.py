@@ -99,10 +99,11 @@ def text_nats(reader: Reader, ids: np.ndarray, boundary: int | None = None) -> n
     `boundary` ends a record, and is None for one running text.
     """
     nats = np.empty(len(ids))
-    for t, id in enumerate(ids.tolist()):
-        nats[t] = nats_of(reader.logits, ids[t : t + 1])[0]
-        if id == boundary:
-            reader.end(id)
-        else:
-            reader.read(id)
+    with blas_threads(1):
+        for t, id in enumerate(ids.tolist()):
+            nats[t] = nats_of(reader.logits, ids[t : t + 1])[0]
+            if id == boundary:
+                reader.end(id)
+            else:
+                reader.read(id)
     return nats

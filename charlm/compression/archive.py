@@ -32,6 +32,7 @@ from charlm.compression.spelling import Spelling, read
 from charlm.config import PLAINLY, AdaptationConfig
 from charlm.errors import ConfigError, DataError
 from charlm.model_file import Model
+from charlm.process import blas_threads
 
 MAGIC = b"\x89clm\r\n\x1a\n"  # shows what takes it for text
 PLAIN, ADAPTING = 1, 2
@@ -69,8 +70,9 @@ def compress(
 
     told = 0
     for text in spelling.texts(counted()):
-        for step in spelling.steps(text):
-            encoder.add(step)
+        with blas_threads(1):
+            for step in spelling.steps(text):
+                encoder.add(step)
         advance(size_bytes - told)
         told = size_bytes
     number = PLAIN if config.off else ADAPTING
@@ -125,10 +127,11 @@ def _pieces(decoder: Decoder, size_bytes: int, crc: int, name: str) -> Iterator[
     found, left = 0, size_bytes
     while left:
         piece = bytearray()
-        while left and len(piece) < PIECE:
-            step = decoder.next(left)
-            left -= len(step)
-            piece += step
+        with blas_threads(1):
+            while left and len(piece) < PIECE:
+                step = decoder.next(left)
+                left -= len(step)
+                piece += step
         found = zlib.crc32(piece, found)
         yield bytes(piece)
     if found != crc:

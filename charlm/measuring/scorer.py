@@ -27,6 +27,7 @@ from charlm.measuring.parallel import (
 from charlm.measuring.rows import Rows
 from charlm.model_file import Model
 from charlm.network import Bidirectional
+from charlm.process import blas_threads
 from charlm.sampling.engine import Engine, NumpyEngine
 from charlm.sampling.generate import Place, read, rows_for
 from charlm.sampling.text import opening
@@ -183,9 +184,10 @@ class _Learning:
             self._reader.end()
             for id in self._opening:
                 self._reader.given(id)
-        for t, id in enumerate(rows.ids.tolist()):
-            rows.put(np.array([t]), self._reader.logits)
-            self._reader.read(id)
+        with blas_threads(1):
+            for t, id in enumerate(rows.ids.tolist()):
+                rows.put(np.array([t]), self._reader.logits)
+                self._reader.read(id)
         return self._reader.place
 
 
