@@ -2,7 +2,7 @@
 
 import sys
 
-from charlm import signals
+from charlm import failures, signals
 
 
 def main() -> int:
@@ -14,6 +14,12 @@ def main() -> int:
             return cli.main()
         except KeyboardInterrupt as interrupt:
             return signals.status_of(interrupt)
+        except (ImportError, MemoryError) as error:  # before there is what would say it
+            said = failures.line(error)
+            if said is None:
+                raise
+            print(f"charlm: {said}", file=sys.stderr)
+            return 1
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ ROOMS = {
     "errors": set(),
     "packages": set(),
     "signals": set(),
+    "failures": set(),
     "process": {"numpy", "threadpoolctl", "torch"},
     "streams": set(),
     "atomic": set(),

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 
 import click
 
-from charlm import __version__, signals, streams
+from charlm import __version__, failures, signals, streams
 from charlm.cli.shading import harmless
 from charlm.errors import CharlmError
 from charlm.packages import missing_packages_named
@@ -152,18 +152,17 @@ def _run(argv: list[str] | None) -> int:
         return signals.status_of(interrupt)
     except click.Abort:
         return 128 + signal.SIGINT
-    except CharlmError as error:
-        # A message may quote a file that somebody made to upset a terminal.
-        click.echo(f"charlm: {harmless(error.typed or str(error))}", err=True)
-    except OSError as error:
+    except Exception as error:
         return _tell(error)
-    return 1
 
 
-def _tell(error: OSError) -> int:
-    """Says what failed, and returns the status for it."""
-    where = f"{error.filename}: " if error.filename is not None else ""
-    click.echo(f"charlm: {where}{error.strerror or error}", err=True)
-    if error.filename == streams.STDOUT:
+def _tell(error: Exception) -> int:
+    """Says what failed, and returns the status for it; raises a bug again."""
+    said = failures.line(error)
+    if said is None:
+        raise error
+    # A message may quote a file that somebody made to upset a terminal.
+    click.echo(f"charlm: {harmless(said)}", err=True)
+    if getattr(error, "filename", None) == streams.STDOUT:
         streams.give_up_stdout()
     return 1

@@ -44,9 +44,10 @@ def command(model: Path, file: Path, output: Path, force: bool, quiet: bool, **k
     check_output(output, force, (model, file))
 
     from charlm.compression import compress
+    from charlm.preparation.sources import named
 
     loaded = one_sided(model)
-    with source(file) as stream, bar(size_bytes(file)) as shown:
+    with named(str(file)), source(file) as stream, bar(size_bytes(file)) as shown:
         data, before = compress(loaded, stream, shown.update, config)
     with sink(output) as out:
         out.write(data)

@@ -16,6 +16,7 @@ from charlm.cli.shading import for_stdout, json_line
 from charlm.config import UNKNOWN_POLICIES, SamplingConfig
 from charlm.errors import ConfigError, DataError
 from charlm.knobs import knob
+from charlm.preparation.sources import named
 
 if TYPE_CHECKING:
     from charlm.model_file import Model
@@ -278,7 +279,8 @@ def _printable(text: str) -> str:
 
 def _read(file: Path, level: str) -> str:
     name = "stdin" if str(file) == "-" else str(file)
-    data = sys.stdin.buffer.read() if name == "stdin" else file.read_bytes()
+    with named(name):
+        data = sys.stdin.buffer.read() if name == "stdin" else file.read_bytes()
     try:
         return data.decode("utf-8", "surrogateescape" if level == "byte" else "strict")
     except UnicodeDecodeError as error:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # A run of fewer updates has hardly begun; tokens of a text from which nothing general is learned.
 FEW_UPDATES, LITTLE_TEXT = 50, 1_000
+# A network begins at the loss of guessing, and only steps that are too large lead far above it.
+WILD = 1.2
 
 
 class Progress:
@@ -82,6 +84,8 @@ class Progress:
             f"{config_words(network.config)}, {network.parameters():,} parameters,"
             f" on {train.tokens:,} tokens, a vocabulary of {network.vocabulary:,}"
         )
+        if network.vocabulary == 1:
+            self.say("warning: a vocabulary of one symbol, so there is nothing to learn")
         if run.corpus.tokenizer.level == "byte":
             # Bytes need not be text, so that characters would be a strange measure of them.
             self._unit, self._units_per_char = "byte", train.bytes / max(1, train.chars)
@@ -109,9 +113,8 @@ class Progress:
         self.say(f"{updates} in {elapsed_s:.0f} s, {found} -> {run.out}")
         guessing = math.log(run.network.vocabulary) * self._tokens_per_char
         if best is not None and best > guessing:
-            self.say(
-                f"worse than guessing ({self.figures(guessing)}): {_remedy(run, outcome.steps)}"
-            )
+            remedy = _remedy(run, outcome.steps, best / guessing)
+            self.say(f"worse than guessing ({self.figures(guessing)}): {remedy}")
 
     def _update(self, progress: float, tokens: int) -> None:
         if self._bar.disable:
@@ -150,13 +153,15 @@ def _stopping(number: int) -> None:
         os.write(sys.stderr.fileno(), f"{text}\n".encode())
 
 
-def _remedy(run: "Run", updates: int) -> str:
-    """What helps a run that has learned nothing."""
+def _remedy(run: "Run", updates: int, times_guessing: float) -> str:
+    """What helps a run that has learned nothing, whose loss is so many times that of guessing."""
+    if times_guessing > WILD:
+        return f"try a lower --lr (it was {run.config.lr:g})"
     if updates < FEW_UPDATES:
         return "so few updates teach little; give it longer with --budget or --steps"
     if run.corpus.size("train").tokens < LITTLE_TEXT:
         return "there is too little text to learn from"
-    return "try a lower --lr"
+    return f"try a lower --lr (it was {run.config.lr:g})"
 
 
 def config_words(config: Any) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from charlm.errors import DataError
+from charlm.preparation.sources import named
 
 if TYPE_CHECKING:
     from charlm.sampling.prompts import Prompts
@@ -27,7 +28,8 @@ def prompt_text(prompt: str | None, prompt_file: Path | None, errors: str = "str
     if prompt_file is None:
         return prompt or ""
     name = "stdin" if str(prompt_file) == "-" else str(prompt_file)
-    data = sys.stdin.buffer.read() if name == "stdin" else prompt_file.read_bytes()
+    with named(name):
+        data = sys.stdin.buffer.read() if name == "stdin" else prompt_file.read_bytes()
     try:
         text = data.decode("utf-8", errors)
     except UnicodeDecodeError as error:

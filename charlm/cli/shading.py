@@ -106,10 +106,11 @@ def within(values: list[float]) -> Callable[[float], int | None]:
 
 
 def coloured(color: str | None) -> bool:
-    """Whether --color asks for colours on this stdout: "auto" does on a terminal."""
+    """Whether --color asks for colours on this stdout: "auto" does on a terminal that has them."""
     if color != "auto":
         return color == "always"
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    has_colors = os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")
+    return sys.stdout.isatty() and has_colors
 
 
 def bar(share: float) -> str:

@@ -32,6 +32,7 @@ from charlm.compression.spelling import Spelling, read
 from charlm.config import PLAINLY, AdaptationConfig
 from charlm.errors import ConfigError, DataError
 from charlm.model_file import Model
+from charlm.preparation.sources import named
 from charlm.process import blas_threads
 
 MAGIC = b"\x89clm\r\n\x1a\n"  # shows what takes it for text
@@ -90,10 +91,12 @@ def decompress(model: Model, source: BinaryIO, name: str) -> Iterator[bytes]:
     another model or a machine whose arithmetic differs; and after the last piece, or among them,
     where the bytes are not those that were compressed.
     """
-    data = source.read(_HEADER.size)
+    with named(name):
+        data = source.read(_HEADER.size)
     if data[: len(MAGIC)] != MAGIC:
         raise DataError(f"{name} is not a file that `charlm compress` made.")
-    data += source.read()
+    with named(name):
+        data += source.read()
     body, end = data[: -_CRC.size], data[-_CRC.size :]
     if len(body) < _HEADER.size or _CRC.pack(zlib.crc32(body)) != end:
         raise DataError(f"{name} is damaged or cut off; copy it again from where it was made.")

@@ -15,6 +15,7 @@ from charlm.config import (
     TrainingConfig,
 )
 from charlm.errors import CharlmError, ConfigError, DataError
+from charlm.failures import of_system
 from charlm.library.options import PrepOptions, SampleOptions, TrainOptions
 from charlm.packages import missing_packages_named
 
@@ -98,7 +99,7 @@ def _reason(error: OSError | UnicodeEncodeError) -> str:
         code = ord(error.object[error.start])
         return f"the text is not Unicode (a lone surrogate U+{code:04X} at position {error.start})."
     if error.filename is None:
-        return str(error.strerror or error)
+        return of_system(error)
     path = str(error.filename)
     if error.errno == errno.ENAMETOOLONG:
         return f"{path[:SHOWN]!r}... is too long for a path; give the name of a file."

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from charlm.errors import DataError
-from charlm.preparation.sources import unzipped
+from charlm.preparation.sources import named, unzipped
 
 CHUNK_BYTES = 1 << 18
 LONGEST_BYTES = 1 << 24  # of a record, which is in memory whole, with eight bytes for each symbol
@@ -54,7 +54,7 @@ def read(files: Sequence[Path], form: Form) -> Iterator[list[Record]]:
         if str(file) == "-":
             yield from _read(sys.stdin.buffer, "stdin", form)
         else:
-            with file.open("rb") as whole, unzipped(whole, str(file)) as stream:
+            with named(str(file)), file.open("rb") as whole, unzipped(whole, str(file)) as stream:
                 yield from _read(stream, str(file), form)
 
 

@@ -102,6 +102,8 @@ def _line_ends(text: Pieces, config: PrepConfig) -> Iterator[str]:
 
 def _symbols(numbers: Numbering, counts: np.ndarray, vocabulary: Vocabulary) -> Iterator[str]:
     tokenizer = vocabulary.tokenizer
+    if np.count_nonzero(counts) == 1:
+        yield "warning: the text is one symbol time and again, so there is nothing to learn"
     if isinstance(numbers, Characters):
         rare = np.flatnonzero((counts > 0) & (counts < RARE))
         rare = rare[(rare > 0) & (vocabulary.ids[rare] != tokenizer.unknown)]

@@ -47,6 +47,7 @@ class Source:
             raise DataError(f"{self.name} is a directory; name the files in it.")
         stdin = self.name == "stdin"
         with (
+            named(self.name),
             nullcontext(sys.stdin.buffer) if stdin else self.path.open("rb") as file,
             unzipped(file, self.name) as inner,
         ):
@@ -69,6 +70,17 @@ def check(paths: Iterable[Path]) -> None:
         path.stat()
         if not os.access(path, os.R_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+
+@contextmanager
+def named(name: str) -> Iterator[None]:
+    """Gives an OSError of the block that names no file this name, as a read does not know it."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = name
+        raise
 
 
 @contextmanager

@@ -3,7 +3,9 @@
 It ends when its stdin does, and so with the process that has started it.
 """
 
+import errno
 import json
+import os
 import signal
 import sys
 from contextlib import suppress
@@ -24,6 +26,8 @@ def main() -> None:
             answer = {"refused": str(error)}
         except OSError as error:
             answer = {"failed": [error.errno, error.strerror, error.filename]}
+        except MemoryError:
+            answer = {"failed": [errno.ENOMEM, os.strerror(errno.ENOMEM)]}
         print(json.dumps(answer), flush=True)
 
 

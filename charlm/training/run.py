@@ -233,10 +233,11 @@ class Run:
             if self.standing.best_nats_per_char is not None
             else ""
         )
-        rate = self.trainer.peak_lr
+        lr, clip = self.config.lr, self.config.clip
+        clipped = f"or a lower --clip (it was {clip:g})" if clip else "or --clip 1 (it was off)"
         raise DivergedError(
             f"the loss or a weight is {loss_nats} after {self.trainer.steps} updates. Try a lower"
-            f" --lr (it was {rate:g}) or a lower --clip (it was {self.config.clip})." + kept
+            f" --lr (it was {lr:g}) {clipped}." + kept
         )
 
     def _due(self) -> bool:
