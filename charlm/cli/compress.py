@@ -27,7 +27,8 @@ def command(model: Path, file: Path, output: Path, force: bool, quiet: bool, **k
 
     The better MODEL predicts the text, the smaller it gets. Any bytes come back exactly from
     `charlm decompress`, with the same model, on a machine that computes as this one does; keep the
-    text where that is not certain. What MODEL has no token for takes a few bytes more.
+    text where that is not certain. What MODEL can't make smaller is stored as it is, in at most 64
+    bytes more.
 
     With --adapt or --cache MODEL learns the text on its way, and the file gets smaller still. It
     takes longer; `charlm decompress` finds in the file how it was made, and takes as long.

@@ -1,15 +1,18 @@
 """The compressed file: a header, what the range coder wrote, and a crc32 of both.
 
     8 bytes   MAGIC
-    2         the format number: PLAIN, or ADAPTING; this and all numbers are little-endian
+    2         the format number: PLAIN, ADAPTING or STORED; this and all numbers are little-endian
     3 x 8     the beginnings of sha256 hashes of the model: its tokenizer (stored form, kind of
               record), the names and shapes of its weights, and the weights themselves
     8         the fingerprint of its arithmetic on the machine that compressed
     8         the length of the original in bytes
     4         the crc32 of the original
     41        where the format is ADAPTING, how the model learns from the text: an AdaptationConfig
-    ...       the coder's words, 4 bytes each
+    ...       the coder's words, 4 bytes each; where the format is STORED, the original
     4         the crc32 of all that stands before
+
+What the model can't make smaller is STORED, so that no file is longer than the original by more
+than 58 bytes; then any model will do, on any machine.
 
 The model's file and history may change, as long as it predicts the same. Both ways run one stream
 on one thread: two threads may add up a product in another order.
@@ -36,7 +39,7 @@ from charlm.preparation.sources import named
 from charlm.process import blas_threads
 
 MAGIC = b"\x89clm\r\n\x1a\n"  # shows what takes it for text
-PLAIN, ADAPTING = 1, 2
+PLAIN, ADAPTING, STORED = 1, 2, 3
 PIECE = 1 << 12  # bytes given out at a time
 
 _HEADER = struct.Struct("<8sH8s8s8s8sQI")
@@ -54,34 +57,33 @@ def compress(
     """The compressed file of all that `source` holds, and how many bytes that was.
 
     `advance` hears how many bytes more are done, and `config` says how the model learns from the
-    text on its way. What is kept is the result alone, so that the memory needed is the model's and
-    the compressed size.
+    text on its way. Beside the model's, the memory needed is that of the original and the result.
     """
     fingered = fingerprint(_reader(model, config), config)
     spelling = Spelling(model.tokenizer, model.records)
     encoder = Encoder(_reader(model, config), spelling)
-    size_bytes, crc = 0, 0
+    original = bytearray()
 
-    def counted() -> Iterator[bytes]:
-        nonlocal size_bytes, crc
+    def kept() -> Iterator[bytes]:
         for chunk in read(source):
-            size_bytes += len(chunk)
-            crc = zlib.crc32(chunk, crc)
+            original.extend(chunk)
             yield chunk
 
     told = 0
-    for text in spelling.texts(counted()):
+    for text in spelling.texts(kept()):
         with blas_threads(1):
             for step in spelling.steps(text):
                 encoder.add(step)
-        advance(size_bytes - told)
-        told = size_bytes
-    number = PLAIN if config.off else ADAPTING
-    header = _HEADER.pack(MAGIC, number, *_hashes(model), fingered, size_bytes, crc)
+        advance(len(original) - told)
+        told = len(original)
+    number, body = PLAIN, encoder.finish()
     if not config.off:
-        header += _ADAPTATION.pack(*(value or 0 for value in config.to_dict().values()))
-    data = header + encoder.finish()
-    return data + _CRC.pack(zlib.crc32(data)), size_bytes
+        number = ADAPTING
+        body = _ADAPTATION.pack(*(value or 0 for value in config.to_dict().values())) + body
+    number, body = _shorter(number, body, bytes(original))
+    crc = zlib.crc32(original)
+    data = _HEADER.pack(MAGIC, number, *_hashes(model), fingered, len(original), crc) + body
+    return data + _CRC.pack(zlib.crc32(data)), len(original)
 
 
 def decompress(model: Model, source: BinaryIO, name: str) -> Iterator[bytes]:
@@ -101,10 +103,12 @@ def decompress(model: Model, source: BinaryIO, name: str) -> Iterator[bytes]:
     if len(body) < _HEADER.size or _CRC.pack(zlib.crc32(body)) != end:
         raise DataError(f"{name} is damaged or cut off; copy it again from where it was made.")
     _, number, *hashes, fingered, size_bytes, crc = _HEADER.unpack_from(body)
-    if number not in (PLAIN, ADAPTING):
+    if number not in (PLAIN, ADAPTING, STORED):
         raise DataError(
-            f"{name} has format {number}, and this charlm reads {PLAIN} and {ADAPTING}; upgrade it."
+            f"{name} has format {number}, and this charlm reads {PLAIN} to {STORED}; upgrade it."
         )
+    if number == STORED:
+        return _stored(body[_HEADER.size :], size_bytes, crc, name)
     for what, theirs, ours in zip(_DIFFERENT, hashes, _hashes(model), strict=True):
         if theirs != ours:
             raise DataError(
@@ -124,6 +128,16 @@ def decompress(model: Model, source: BinaryIO, name: str) -> Iterator[bytes]:
     spelling = Spelling(model.tokenizer, model.records)
     decoder = Decoder(_reader(model, config), spelling, body[begin:], name)
     return _pieces(decoder, size_bytes, crc, name)
+
+
+def _shorter(number: int, body: bytes, original: bytes) -> tuple[int, bytes]:
+    return (STORED, original) if len(body) > len(original) else (number, body)
+
+
+def _stored(original: bytes, size_bytes: int, crc: int, name: str) -> Iterator[bytes]:
+    if (len(original), zlib.crc32(original)) != (size_bytes, crc):
+        raise DataError(f"{name} is damaged; copy it again from where it was made.")
+    return (original[begin : begin + PIECE] for begin in range(0, size_bytes, PIECE))
 
 
 def _pieces(decoder: Decoder, size_bytes: int, crc: int, name: str) -> Iterator[bytes]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.archives import FORMS, HEADER, SENTENCES, WORDS, small_model
+from support.archives import FORMS, HEADER, SENTENCES, WORDS, small_model, write_only
 
 from charlm.adaptation import reader_of
 from charlm.compression import compress, decompress
@@ -164,7 +164,8 @@ def test_the_code_follows_from_the_whole_numbers_alone(sharpness, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["char", "byte", "word", "bpe", "char by line", "byte by line"])
-def test_the_size_is_what_the_model_says(kind):
+def test_the_size_is_what_the_model_says(kind, monkeypatch):
+    write_only(monkeypatch, "coded")
     model = small_model(kind)
     text = "the cat sat.\n" * 60 if not kind.startswith("char") else "abc caa \u00e9c\n" * 60
     data, _ = compress(model, io.BytesIO(text.encode()))
@@ -179,7 +180,8 @@ def test_the_size_is_what_the_model_says(kind):
 
 
 @pytest.mark.parametrize("kind", ["char", "char with <unk>", "word", "byte"])
-def test_what_no_token_stands_for_takes_little_more_than_its_bytes(kind):
+def test_what_no_token_stands_for_takes_little_more_than_its_bytes(kind, monkeypatch):
+    write_only(monkeypatch, "coded")
     noise = np.random.default_rng(0).integers(128, 192, 3000, dtype=np.uint8).tobytes()
     model = small_model(kind)
     if kind == "byte":

@@ -5,12 +5,22 @@ import struct
 
 import numpy as np
 import pytest
-from support.archives import HEADER, sealed, small_model
+from support.archives import HEADER, sealed, small_model, write_only
 
 from charlm.adaptation import Reader
 from charlm.compression import archive, compress, decompress
 from charlm.errors import DataError
 from charlm.model_file import Model
+
+
+@pytest.fixture
+def coded(monkeypatch):
+    write_only(monkeypatch, "coded")
+
+
+@pytest.fixture(params=["coded", "stored"])
+def form(request, monkeypatch):
+    write_only(monkeypatch, request.param)
 
 
 @pytest.mark.parametrize(
@@ -23,7 +33,7 @@ from charlm.model_file import Model
         (lambda: Model(**{**vars(small_model("char")), "records": "file"}), "tokenizer"),
     ],
 )
-def test_another_model_is_refused_by_what_differs(other, words):
+def test_another_model_is_refused_by_what_differs(other, words, coded):
     data, _ = compress(small_model("char"), io.BytesIO(b"abc abc"))
     with pytest.raises(DataError, match=words):
         decompress(other(), io.BytesIO(data), "it")
@@ -36,7 +46,7 @@ def test_a_model_with_another_history_is_the_same():
     assert b"".join(decompress(moved, io.BytesIO(data), "it")) == b"abc abc"
 
 
-def test_a_machine_that_computes_otherwise_is_refused(monkeypatch):
+def test_a_machine_that_computes_otherwise_is_refused(monkeypatch, coded):
     model = small_model("char")
     data, _ = compress(model, io.BytesIO(b"abc abc"))
     monkeypatch.setattr(archive, "fingerprint", lambda reader, config: b"12345678")
@@ -44,7 +54,7 @@ def test_a_machine_that_computes_otherwise_is_refused(monkeypatch):
         decompress(model, io.BytesIO(data), "it")
 
 
-def test_a_slip_of_the_arithmetic_is_found_at_the_end(monkeypatch):
+def test_a_slip_of_the_arithmetic_is_found_at_the_end(monkeypatch, coded):
     """The fingerprint is a probe, and a difference may show after it."""
     model = small_model("byte")
     text = b"the cat sat on the mat. " * 4
@@ -64,7 +74,7 @@ DAMAGED = ["char", "byte by line", "word"]
 
 
 @pytest.mark.parametrize("kind", DAMAGED)
-def test_a_file_cut_off_anywhere_is_refused(kind):
+def test_a_file_cut_off_anywhere_is_refused(kind, form):
     model = small_model(kind)
     data, _ = compress(model, io.BytesIO(b"the cat sat\nabc\xff"))
     for length in range(len(data)):
@@ -75,7 +85,7 @@ def test_a_file_cut_off_anywhere_is_refused(kind):
 
 
 @pytest.mark.parametrize("kind", DAMAGED)
-def test_a_flipped_bit_anywhere_is_refused(kind):
+def test_a_flipped_bit_anywhere_is_refused(kind, form):
     model = small_model(kind)
     data, _ = compress(model, io.BytesIO(b"the cat sat\nabc\xff"))
     for at in range(8 * len(data)):
@@ -86,7 +96,7 @@ def test_a_flipped_bit_anywhere_is_refused(kind):
 
 
 @pytest.mark.parametrize("kind", DAMAGED)
-def test_what_was_changed_by_hand_ends_and_gives_no_other_text(kind):
+def test_what_was_changed_by_hand_ends_and_gives_no_other_text(kind, form):
     """A checksum that fits says nothing; bits past the end of the code may be anything."""
     model = small_model(kind)
     text = b"the cat sat\nabc\xff" * 3
@@ -103,7 +113,7 @@ def test_what_was_changed_by_hand_ends_and_gives_no_other_text(kind):
 
 @pytest.mark.parametrize("kind", DAMAGED)
 @pytest.mark.parametrize("keep", [0, 4, 8, 10**6])
-def test_an_endless_text_cannot_be_asked_for(kind, keep):
+def test_an_endless_text_cannot_be_asked_for(kind, keep, form):
     model = small_model(kind)
     data, _ = compress(model, io.BytesIO(b"abc" * 30))
     fields = list(archive._HEADER.unpack_from(data))
