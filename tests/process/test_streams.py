@@ -18,6 +18,11 @@ from support import commands
 COLD = commands.COLD
 TEXT = "".join(f"the king shall have his own again, {i * i} times.\n" for i in range(400))
 
+# Whether PYTHONUNBUFFERED is set, for which a fresh interpreter has to start.
+USUAL, UNBUFFERED = pytest.param(False, id="usual"), pytest.param(True, id="unbuffered")
+SLOW_USUAL = pytest.param(False, id="usual", marks=pytest.mark.slow)
+SLOW_UNBUFFERED = pytest.param(True, id="unbuffered", marks=pytest.mark.slow)
+
 
 @pytest.fixture(scope="module")
 def files(charlm, model, tmp_path_factory):
@@ -64,7 +69,7 @@ def filled_in(args, model, files):
     return [str(names.get(word, word)) for word in args]
 
 
-@pytest.mark.parametrize("environment", [False, True], ids=["", "unbuffered"], indirect=True)
+@pytest.mark.parametrize("environment", [USUAL, SLOW_UNBUFFERED], indirect=True)
 @pytest.mark.parametrize("name", LONG)
 def test_a_non_blocking_stdout_gets_every_byte(model, files, charlm, name, environment):
     args = filled_in(LONG[name], model, files)
@@ -82,7 +87,7 @@ def test_a_non_blocking_stdout_gets_every_byte(model, files, charlm, name, envir
     assert hashlib.sha256(found).digest() == hashlib.sha256(expected).digest()
 
 
-@pytest.mark.parametrize("environment", [False, True], ids=["", "unbuffered"], indirect=True)
+@pytest.mark.parametrize("environment", [SLOW_USUAL, UNBUFFERED], indirect=True)
 def test_a_writer_that_is_stopped_and_goes_on_writes_every_byte(environment):
     """A write to a full pipe comes back short when the process is stopped in it (Ctrl-Z)."""
     reading, writing = small_pipe()
@@ -110,7 +115,7 @@ def until_full(reading, process):
         fcntl.ioctl(reading, termios.FIONREAD, count)
 
 
-@pytest.mark.parametrize("environment", [False, True], ids=["", "unbuffered"], indirect=True)
+@pytest.mark.parametrize("environment", [USUAL, SLOW_UNBUFFERED], indirect=True)
 @pytest.mark.parametrize("name", LONG)
 def test_a_small_disk_behind_stdout_is_told(small_disk, model, files, name, environment):
     args = filled_in(LONG[name], model, files)
