@@ -71,3 +71,10 @@ def test_train(charlm, corpus, tmp_path):
     is_told(limited(50_000, *resume, cwd=tmp_path), "run/")
     assert files(tmp_path) == before
     assert charlm(*resume, cwd=tmp_path).returncode == 0
+
+
+def test_an_index(charlm, tmp_path):
+    """Its suffixes, four bytes for each of the text, are what has no room."""
+    (tmp_path / "text").write_text("the king shall have his own again.\n" * 1000)
+    is_told(limited(60_000, "prep", "text", "-o", "data", "--index", cwd=tmp_path), "data")
+    assert not (tmp_path / "data").exists()
