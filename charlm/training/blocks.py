@@ -21,7 +21,6 @@ BLOCK_LOGITS = 1 << 23  # where there would be more
 Nats = Callable[[Weights, Tensor, Tensor], Tensor]
 
 
-@torch.compiler.disable
 def in_blocks(nats: Nats, head: Weights, x: Tensor, targets: Tensor, tokens: int) -> Tensor:
     """What `nats` finds for x (N, D) and targets (N,), by blocks of so many tokens."""
     names, weights = _flat(head)

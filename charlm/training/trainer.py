@@ -69,7 +69,10 @@ class Trainer:
         self.tokens = 0
         self.lr_share = 1.0  # less after a recovery
         self.parts = 1  # in which an update's rows are read, one after another, at least
-        self._loss = torch.compile(self._batch_loss) if config.compile else self._batch_loss
+        self._loss, self._in_blocks = self._batch_loss, blocks.in_blocks
+        if config.compile:  # else this would import the compiler, which takes seconds
+            self._loss = torch.compile(self._batch_loss)
+            self._in_blocks = torch.compiler.disable(blocks.in_blocks)
         self._autocast = torch.autocast(
             device.type, torch.bfloat16, enabled=config.precision == "bfloat16"
         )
@@ -245,7 +248,7 @@ class Trainer:
                 x, last = network.outputs(torch, w, inputs, before, hooks)
             else:
                 x, last = network.merged(torch, w, inputs, before, after, hooks)
-            losses.append(_mean_nats(network, w, x, targets, merged=after is not None))
+            losses.append(self._mean_nats(network, w, x, targets, merged=after is not None))
             penalties.append(hooks.penalty)
             states += last
         return sum(losses) / len(losses), sum(penalties) / len(losses), tuple(states)
@@ -283,26 +286,27 @@ class Trainer:
     def _tensor(self, ids: Any) -> Tensor:
         return torch.from_numpy(ids).to(self.device, non_blocking=True)
 
+    def _mean_nats(
+        self, network: Network, w: Weights, x: Tensor, targets: Tensor, *, merged: bool
+    ) -> Tensor:
+        """The mean nats of targets (B, T), those that are IGNORED left out, after x (B, T, D)."""
+        logits = network.merged_logits if merged else network.logits
+        x, targets = x.flatten(0, 1), targets.flatten()
+        if len(x) * network.logits_per_token <= blocks.MOST_LOGITS:
+            if isinstance(network.head, AdaptiveHead):
+                counted = targets != IGNORED
+                nats = network.head.nats(torch, w["head"], x[counted], targets[counted])
+                return nats.sum() / max(len(nats), 1)
+            found = logits(torch, w, x).float()
+            return functional.cross_entropy(found, targets, ignore_index=IGNORED)
 
-def _mean_nats(network: Network, w: Weights, x: Tensor, targets: Tensor, *, merged: bool) -> Tensor:
-    """The mean nats of targets (B, T), those that are IGNORED left out, after x (B, T, D)."""
-    logits = network.merged_logits if merged else network.logits
-    x, targets = x.flatten(0, 1), targets.flatten()
-    if len(x) * network.logits_per_token <= blocks.MOST_LOGITS:
-        if isinstance(network.head, AdaptiveHead):
-            counted = targets != IGNORED
-            nats = network.head.nats(torch, w["head"], x[counted], targets[counted])
-            return nats.sum() / max(len(nats), 1)
-        found = logits(torch, w, x).float()
-        return functional.cross_entropy(found, targets, ignore_index=IGNORED)
+        def block_nats(head: Weights, x: Tensor, targets: Tensor) -> Tensor:
+            if isinstance(network.head, AdaptiveHead):
+                return network.head.nats(torch, head, x, targets).sum()
+            found = logits(torch, {"head": head}, x).float()
+            return functional.cross_entropy(found, targets, reduction="sum")
 
-    def block_nats(head: Weights, x: Tensor, targets: Tensor) -> Tensor:
-        if isinstance(network.head, AdaptiveHead):
-            return network.head.nats(torch, head, x, targets).sum()
-        found = logits(torch, {"head": head}, x).float()
-        return functional.cross_entropy(found, targets, reduction="sum")
-
-    counted = targets != IGNORED
-    x, targets = x[counted], targets[counted]
-    tokens = max(1, blocks.BLOCK_LOGITS // network.logits_per_token)
-    return blocks.in_blocks(block_nats, w["head"], x, targets, tokens) / max(len(x), 1)
+        counted = targets != IGNORED
+        x, targets = x[counted], targets[counted]
+        tokens = max(1, blocks.BLOCK_LOGITS // network.logits_per_token)
+        return self._in_blocks(block_nats, w["head"], x, targets, tokens) / max(len(x), 1)
