@@ -1,7 +1,6 @@
 """The import rule, read from the syntax tree; and what stays unimported in a fresh process."""
 
 import ast
-import subprocess
 import sys
 
 from support.paths import ROOT
@@ -132,28 +131,6 @@ def test_files_are_short():
 def test_there_is_no_room_without_a_name():
     names = {part.removesuffix(".py") for path in files() for part in path.parts}
     assert names.isdisjoint({"utils", "util", "common", "helpers", "misc"})
-
-
-def imported_after(code):
-    program = f"{code}\nimport sys\nprint(*sorted(sys.modules), file=sys.stderr)"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return set(done.stderr.split())
-
-
-def test_importing_the_command_line_imports_no_heavy_package():
-    found = imported_after("import charlm.cli")
-    assert "click" in found
-    assert found.isdisjoint({"torch", "numpy", "tokenizers", "safetensors", "pooch", "tqdm"})
-
-
-def test_every_commands_module_is_light():
-    found = imported_after(
-        "import charlm.cli, click\n"
-        "ctx = click.Context(charlm.cli.cli)\n"
-        "for name in charlm.cli.COMMANDS: assert charlm.cli.cli.get_command(ctx, name)"
-    )
-    assert found.isdisjoint({"torch", "numpy", "tokenizers", "safetensors", "pooch", "tqdm"})
 
 
 EVALUATING = {"eval", "exec", "compile", "torch.load", "torch.save", "np.load", "np.save"}

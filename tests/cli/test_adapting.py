@@ -2,8 +2,6 @@
 
 import json
 import math
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -128,23 +126,6 @@ def test_score_of_records(charlm, names_model):
     assert bits[-1] < bits[0]
     again = run(charlm, "score", names_model, "--adapt", stdin=NAMES + "anna\n").decode()
     assert again.splitlines()[:-1] == rows
-
-
-@pytest.mark.parametrize("args", [[], ["--cache", "20"]])
-def test_torch_stays_unimported_without_adapt(model, tmp_path, args):
-    (tmp_path / "text").write_text(TEXT)
-    text, small = str(tmp_path / "text"), str(tmp_path / "small")
-    program = (
-        "import sys\nfrom charlm.cli import main\n"
-        f"model, args = {str(model)!r}, {args}\n"
-        f"assert main(['eval', model, {text!r}, *args]) == 0\n"
-        f"assert main(['score', model, {text!r}, *args]) == 0\n"
-        f"assert main(['compress', '-q', model, {text!r}, '-o', {small!r}, *args]) == 0\n"
-        f"assert main(['decompress', model, {small!r}]) == 0\n"
-        "print('torch' in sys.modules, file=sys.stderr)"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "False\n")
 
 
 @pytest.mark.parametrize(

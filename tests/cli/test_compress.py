@@ -4,7 +4,6 @@ import os
 import pty
 import shlex
 import subprocess
-import sys
 
 import pytest
 from support.archives import sealed
@@ -106,19 +105,6 @@ def test_an_existing_file_is_replaced_by_force_only(charlm, untrained, compresse
         assert out.read_bytes() == b"precious"
         assert charlm(command, untrained, file, "-o", out, "--force").returncode == 0
         assert out.read_bytes().startswith(begin)
-
-
-def test_torch_stays_unimported(untrained, tmp_path):
-    (tmp_path / "text").write_bytes(b"abc cab")
-    program = (
-        "import sys, charlm.cli\n"
-        f"model, text, small = {str(untrained)!r}, {str(tmp_path / 'text')!r}, '{tmp_path}/s'\n"
-        "assert charlm.cli.main(['compress', '-q', model, text, '-o', small]) == 0\n"
-        "assert charlm.cli.main(['decompress', model, small]) == 0\n"
-        "print(*[m for m in ('torch', 'tokenizers') if m in sys.modules], file=sys.stderr)"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "abc cab", "\n")
 
 
 @pytest.mark.parametrize(

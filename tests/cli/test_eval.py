@@ -3,8 +3,6 @@
 import gzip
 import json
 import math
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -155,16 +153,6 @@ def test_a_single_token_has_no_interval(charlm, model):
     found = evaluate(charlm, model, stdin="t")
     assert found["bits_per_char"] > 0
     assert found["bits_per_char_low"] is None
-
-
-def test_torch_stays_unimported(model, corpus):
-    program = (
-        "import sys, charlm.cli\n"
-        f"assert charlm.cli.main(['eval', {str(model)!r}, {str(corpus)!r}]) == 0\n"
-        "print(*[m for m in ('torch', 'tokenizers') if m in sys.modules], file=sys.stderr)"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "\n")
 
 
 @pytest.mark.parametrize(

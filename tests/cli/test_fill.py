@@ -3,7 +3,6 @@
 import json
 import shlex
 import subprocess
-import sys
 
 import pytest
 from support.commands import forked
@@ -274,19 +273,6 @@ def test_in_a_pipe_and_with_a_reader_that_goes_away(both_sides_model):
         timeout=60,
     )
     assert (done.returncode, len(done.stdout), done.stderr) == (0, 10, b"")
-
-
-def test_filling_leaves_torch_unimported(both_sides_model, tmp_path):
-    (tmp_path / "text").write_text("the ___ king")
-    program = (
-        "import sys, charlm.cli\n"
-        f"args = ['fill', {str(both_sides_model)!r}, {str(tmp_path / 'text')!r}]\n"
-        "assert charlm.cli.main(args) == 0\n"
-        "print(*[m for m in ('torch', 'tokenizers') if m in sys.modules], file=sys.stderr)"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.splitlines()[-1] == ""
 
 
 @pytest.mark.parametrize(

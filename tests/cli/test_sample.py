@@ -3,7 +3,6 @@
 import json
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -172,17 +171,6 @@ def test_a_reader_that_goes_away_ends_it_quietly(model):
         ["bash", "-c", f"{command} | head -c 100"], capture_output=True, timeout=60
     )
     assert (done.returncode, len(done.stdout), done.stderr) == (0, 100, b"")
-
-
-def test_sampling_leaves_torch_unimported(model):
-    program = (
-        "import sys, charlm.cli\n"
-        f"assert charlm.cli.main(['sample', {str(model)!r}, '--length', '20']) == 0\n"
-        "print(*[m for m in ('torch', 'tokenizers') if m in sys.modules], file=sys.stderr)"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.splitlines()[-1] == ""
 
 
 def test_a_model_file_needs_nothing_else(charlm, model, tmp_path):

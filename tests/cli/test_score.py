@@ -7,7 +7,6 @@ import re
 import select
 import shlex
 import subprocess
-import sys
 
 import pytest
 from support.commands import forked
@@ -241,19 +240,6 @@ def test_each_line_is_answered_before_the_next_is_written(model):
         process.stdin.close()
         assert process.stdout.read().endswith(b"\tno end\n")
     assert process.returncode == 0
-
-
-def test_scoring_leaves_torch_unimported(model, tmp_path):
-    (tmp_path / "text").write_text(TEXT)
-    args = ["score", str(model), str(tmp_path / "text"), "--worst", "1"]
-    program = (
-        "import sys, charlm.cli\n"
-        f"assert charlm.cli.main({args!r}) == 0\n"
-        "print(*[m for m in ('torch', 'tokenizers') if m in sys.modules], file=sys.stderr)"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.strip() == ""
 
 
 @pytest.mark.parametrize(

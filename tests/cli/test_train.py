@@ -4,7 +4,6 @@ import json
 import shlex
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
@@ -67,19 +66,6 @@ def test_a_run_goes_on_when_nobody_reads_what_it_says(corpus, tmp_path):
     while log(tmp_path / "run")[-1].get("steps") != 60:
         assert time.monotonic() < wait_until
         time.sleep(0.1)
-
-
-def test_training_does_not_wait_for_torchs_compiler(corpus, tmp_path):
-    """Which takes two seconds to import, and which `import torch` alone leaves out."""
-    code = (
-        "import atexit, sys\n"
-        "from charlm.cli import main\n"
-        "atexit.register(lambda: print('torch._dynamo' in sys.modules))\n"
-        "main()"
-    )
-    command = [sys.executable, "-c", code, "train", corpus, "-o", tmp_path / "r", "--steps", "5"]
-    done = subprocess.run([*command, *SMALL, "--optimizer", "muon"], capture_output=True)
-    assert (done.returncode, done.stdout) == (0, b"False\n")
 
 
 def test_json_is_the_outcome_and_nothing_else(charlm, corpus, tmp_path):

@@ -1,0 +1,72 @@
+"""What a fresh process imports: that it starts quickly follows from what it leaves out."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {"torch", "numpy", "tokenizers", "safetensors", "pooch", "tqdm"}
+
+
+def imported_after(code, *args):
+    """The modules of a fresh process after `code`, which finds `args` in sys.argv[1:]."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\nprint(*sys.modules, file=sys.stderr)", *map(str, args)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return set(done.stderr.splitlines()[-1].split())
+
+
+def test_importing_the_command_line_imports_no_heavy_package():
+    found = imported_after("import charlm.cli, sys")
+    assert "click" in found
+    assert found.isdisjoint(HEAVY)
+
+
+def test_every_commands_module_is_light():
+    found = imported_after(
+        "import charlm.cli, click, sys\n"
+        "ctx = click.Context(charlm.cli.cli)\n"
+        "for name in charlm.cli.COMMANDS: assert charlm.cli.cli.get_command(ctx, name)"
+    )
+    assert found.isdisjoint(HEAVY)
+
+
+COMMAND = "import sys\nfrom charlm.cli import main\nassert main(sys.argv[1:]) == 0"
+WITHOUT_TORCH = (
+    "sample MODEL --length 20", "next MODEL", "score MODEL TEXT", "score MODEL TEXT --worst 1",
+    "score MODEL TEXT --cache 20", "eval MODEL CORPUS", "eval MODEL TEXT --cache 20",
+    "compare MODEL MODEL TEXT", "compress -q MODEL TEXT -o SMALL",
+    "compress -q MODEL TEXT -o SMALL --cache 20", "decompress MODEL ARCHIVE", "fill BOTH GAPS",
+    "info MODEL", "inspect MODEL TEXT", "corpus list",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def named(charlm, model, both_sides_model, corpus, tmp_path_factory):
+    """What the command lines above name, by name."""
+    folder = tmp_path_factory.mktemp("imports")
+    (folder / "TEXT").write_text("the king shall have his own again.\n")
+    (folder / "GAPS").write_text("the ___ king")
+    done = charlm("compress", "-q", model, folder / "TEXT", "-o", folder / "ARCHIVE")
+    assert done.returncode == 0, done.stderr.decode()
+    files = {name: folder / name for name in ("TEXT", "GAPS", "ARCHIVE", "SMALL")}
+    return {"MODEL": model, "BOTH": both_sides_model, "CORPUS": corpus} | files
+
+
+@pytest.mark.parametrize("line", WITHOUT_TORCH)
+def test_a_command_that_does_not_train_leaves_torch_unimported(named, line):
+    named["SMALL"].unlink(missing_ok=True)
+    found = imported_after(COMMAND, *(named.get(word, word) for word in line.split()))
+    assert found.isdisjoint({"torch", "tokenizers"})
+
+
+def test_training_leaves_torchs_compiler_unimported(corpus, tmp_path):
+    """Which takes two seconds to import, and which `import torch` alone leaves out."""
+    small = "--width 16 --batch 4 --context 16 --device cpu --steps 5 --optimizer muon"
+    found = imported_after(COMMAND, "train", corpus, "-o", tmp_path / "run", *small.split())
+    assert "torch" in found
+    assert "torch._dynamo" not in found
