@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from support.clock import Clock
 
 from charlm import zoo
 from charlm.cells import CELLS
@@ -40,18 +41,6 @@ def test_the_usual_size_is_that_of_a_plain_training():
         zoo.contestant("lstm", 65, zoo.usual_parameters(65)).config
         == build(NetworkConfig(), 65).config
     )
-
-
-class Clock:
-    """A clock that only goes on when it is told to, or by `tick_s` whenever it is read."""
-
-    def __init__(self, tick_s=0.0):
-        self.now_s = 0.0
-        self.tick_s = tick_s
-
-    def __call__(self):
-        self.now_s += self.tick_s
-        return self.now_s
 
 
 def test_a_lap_with_a_validation_in_it_is_left_out(monkeypatch):

@@ -7,7 +7,6 @@ import random
 import re
 import socket
 import threading
-import time
 import zipfile
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -122,7 +121,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
         if promised_bytes > len(body) and self.path == "/stalls":
-            self.server.released.wait(10)
+            assert self.server.released.wait(60), "nobody gave it up"
 
     def log_message(self, *_):
         pass
@@ -218,9 +217,8 @@ def test_a_transfer_cut_off_is_refused(server, cache):
 
 def test_a_server_that_stalls_is_given_up(server, cache, monkeypatch):
     monkeypatch.setattr(download, "TIMEOUTS_S", (5, 0.1))
-    started = time.monotonic()
     assert "broke off" in _refused(_entry(server, "/stalls", TEXT, arrives=100_000), cache)
-    assert time.monotonic() - started < 5  # the server would have ended it after 10
+    assert not server.released.is_set()  # it would have gone on waiting
 
 
 def test_an_http_error_is_told(server, cache):

@@ -9,7 +9,8 @@ from dataclasses import fields
 import numpy as np
 import pytest
 import torch
-from support.runs import SMALL_NETWORK, SMALL_RUN, differ, final_weights, run, stop_at
+from support.clock import Clock
+from support.runs import SMALL_NETWORK, SMALL_RUN, differ, final_weights, log, run, stop_at
 
 from charlm import model_file
 from charlm.cells import CELLS
@@ -17,7 +18,7 @@ from charlm.config import NetworkConfig, PrepConfig, TrainingConfig
 from charlm.corpus import prepare
 from charlm.errors import ConfigError, DataError, TrainingError
 from charlm.score import Score
-from charlm.training import begin, checkpoint, directory
+from charlm.training import begin, checkpoint, choosing, directory
 from charlm.training.device import choose_device
 from charlm.training.initialise import initial_weights
 from charlm.training.interrupts import Interrupts
@@ -94,13 +95,27 @@ def test_the_same_knobs_give_the_same_weights(data, tmp_path):
     assert not differ(final_weights(first), final_weights(second))
 
 
-def test_a_run_that_its_updates_end_is_the_same_whatever_its_budget_and_beginning(data, tmp_path):
+def test_a_run_that_its_updates_end_is_the_same_whatever_its_budget_and_beginning(
+    data, tmp_path, monkeypatch
+):
+    # What a budget is spent on follows from the measured pace, which is the machine's.
+    monkeypatch.setattr(choosing, "measure", lambda *_: choosing.Pace(1e-5, 6e-11))
     (a, _), (b, _) = (
         run(data, tmp_path / name, training={"budget": budget_s}, late_s=late_s)
         for name, budget_s, late_s in (("a", 400.0, 0.0), ("b", 3000.0, 250.0))
     )
     assert a.trainer.steps == b.trainer.steps == SMALL_RUN["steps"]
     assert not differ(final_weights(a), final_weights(b))
+
+
+def test_a_budget_ends_a_run_by_the_clock(data, tmp_path, monkeypatch):
+    monkeypatch.setattr("charlm.training.run.time.monotonic", Clock(tick_s=0.01))
+    choice = {"members": 1}, {"dropout": 0.0, "optimizer": "adamw", "weight_decay": 0.0}
+    budget = {"steps": None, "budget": 20.0}
+    one, _ = run(data, tmp_path / "a", network=choice[0], training=choice[1] | budget)
+    last = log(tmp_path / "a")[-1]
+    assert one.trainer.steps == last["steps"] > 1
+    assert 10 < last["elapsed_s"] < 20
 
 
 @pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a C++ compiler")
