@@ -17,6 +17,7 @@ import click
 
 from charlm import __version__, failures, signals, streams
 from charlm.cli.shading import harmless
+from charlm.cli.suggesting import suggest
 from charlm.errors import CharlmError
 from charlm.packages import missing_packages_named
 from charlm.process import tune_process
@@ -67,6 +68,12 @@ class Commands(click.Group):
             error.message += f" Did you mean {near[0]}?" if near else ""
             raise
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Reads what stands before the command's own words; `help` in front is `--help` behind."""
+        if args[:1] == ["help"]:
+            args = [*args[1:], "--help"]
+        return super().parse_args(ctx, args)
+
     def make_context(self, *args: object, **kwargs: object) -> click.Context:
         """Reads the command line, which is where help is shown."""
         with _ended_quietly():
@@ -75,7 +82,11 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> object:
         """Runs the command."""
         with _ended_quietly():
-            return super().invoke(ctx)
+            try:
+                return super().invoke(ctx)
+            except click.UsageError as error:
+                suggest(error)
+                raise
 
 
 @contextmanager
@@ -96,7 +107,7 @@ def _ended_quietly() -> Iterator[None]:
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="charlm")
+@click.version_option(__version__, "-V", "--version", prog_name="charlm")
 def cli() -> None:
     """Turn text into a small recurrent language model and use it as a Unix filter.
 

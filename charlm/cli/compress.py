@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 @click.command("compress", short_help="Compress a text with a model.")
 @click.argument("model", type=PATH)
 @click.argument("file", type=PATH, default="-")
-@click.option("-o", "--output", type=PATH, default="-", help="The file to write; - for stdout.")
+@click.option(
+    "-o", "--output", "--out", type=PATH, default="-", help="The file to write; - for stdout."
+)
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing about the sizes.")
 @knob_options(AdaptationConfig)

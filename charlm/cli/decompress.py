@@ -12,7 +12,9 @@ from charlm.cli.options import PATH
 @click.command("decompress", short_help="Bring back what compress made small.")
 @click.argument("model", type=PATH)
 @click.argument("file", type=PATH, default="-")
-@click.option("-o", "--output", type=PATH, default="-", help="The file to write; - for stdout.")
+@click.option(
+    "-o", "--output", "--out", type=PATH, default="-", help="The file to write; - for stdout."
+)
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 def command(model: Path, file: Path, output: Path, force: bool) -> None:
     """Bring back what `charlm compress` made of a text, from FILE (or stdin).

@@ -21,6 +21,7 @@ TARGETS = ("onnx", "torch")
 @click.option(
     "-o",
     "--output",
+    "--out",
     type=PATH,
     required=True,
     help="The file to write, or for torch the folder.",

@@ -17,7 +17,12 @@ ROWS = 24
 @click.command("plot", short_help="Draw the learning curves of runs.")
 @click.argument("runs", nargs=-1, type=PATH, required=True, metavar="RUN...")
 @click.option(
-    "-o", "--output", type=PATH, metavar="FILE", help="Write a picture: .svg, .png or .pdf."
+    "-o",
+    "--output",
+    "--out",
+    type=PATH,
+    metavar="FILE",
+    help="Write a picture: .svg, .png or .pdf.",
 )
 @click.option(
     "--x",

@@ -17,7 +17,9 @@ DECIDED = ("level", "words", "vocab_size", "min_count", "normalize")
 
 @click.command("prep", short_help="Turn text into a corpus.")
 @click.argument("files", type=PATH, nargs=-1, metavar="[FILE]...")
-@click.option("-o", "--out", type=PATH, required=True, help="The corpus directory to make.")
+@click.option(
+    "-o", "--out", "--output", type=PATH, required=True, help="The corpus directory to make."
+)
 @knob_options(PrepConfig)
 @click.option(
     "--tokenizer",

@@ -10,7 +10,9 @@ from charlm.cli.options import PATH
 
 @click.command("report", short_help="Make one page of a run, for a browser.")
 @click.argument("run", type=PATH)
-@click.option("-o", "--output", type=PATH, required=True, metavar="FILE", help="The page to write.")
+@click.option(
+    "-o", "--output", "--out", type=PATH, required=True, metavar="FILE", help="The page to write."
+)
 @click.option(
     "--corpus", type=PATH, metavar="DATA", help="Where the run's corpus lies, if it has moved."
 )

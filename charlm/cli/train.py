@@ -31,7 +31,7 @@ RESUMABLE = ("budget", "steps", "epochs", "patience", "device", "precision")
 
 @click.command("train", short_help="Train a model on a corpus.")
 @click.argument("corpora", type=PATH, nargs=-1, metavar="[CORPUS]...")
-@click.option("-o", "--out", type=PATH, help="The run directory to make.")
+@click.option("-o", "--out", "--output", type=PATH, help="The run directory to make.")
 @click.option(
     "--init", type=PATH, metavar="MODEL", help="Go on from MODEL, a run or a model file, anew."
 )
@@ -108,18 +108,9 @@ def command(
         changes = _changes(ctx, values)
     elif not corpora:
         raise click.UsageError("Missing argument 'CORPUS': a corpus that `charlm prep` made.")
-    for corpus in corpora:
-        if not corpus.exists() and str(corpus) != "-":
-            raise DataError(
-                f"{corpus} does not exist; give a text file, or a corpus, which"
-                f" `charlm prep TEXT -o {shlex.quote(str(corpus))}` makes."
-            )
-    if len(corpora) > 1:
-        if resume is not None:
-            raise click.UsageError("A run has one corpus; name that, or none.")
-        for corpus in corpora:
-            if not corpus.is_dir():
-                raise click.UsageError(f"{corpus} is no corpus, and only corpora are joined.")
+    _check_corpora(corpora, out)
+    if len(corpora) > 1 and resume is not None:
+        raise click.UsageError("A run has one corpus; name that, or none.")
     corpus = corpora[0] if corpora else None
     if preset is not None:
         if init is not None:
@@ -191,6 +182,30 @@ def command(
         again = f"charlm train --resume {shlex.quote(str(out))}"
         click.echo(f"stopped and saved; to go on: {again}", err=True)
         ctx.exit(128 + signal)
+
+
+def _check_corpora(corpora: tuple[Path, ...], out: Path | None) -> None:
+    """Raises where one of `corpora` can't be what to train on, and says what was meant."""
+    for corpus in corpora:
+        name = shlex.quote(str(corpus))
+        if not corpus.exists() and str(corpus) != "-":
+            raise DataError(
+                f"{corpus} does not exist; give a text file, or a corpus, which"
+                f" `charlm prep TEXT -o {name}` makes."
+            )
+        if corpus.suffix == ".safetensors" or (corpus / "log.jsonl").exists():
+            run = "NEW" if out is None else shlex.quote(str(out))
+            resume = f" `charlm train --resume {name}` goes on with it, and" * corpus.is_dir()
+            raise click.UsageError(
+                f"{corpus} is a model, and no corpus;{resume} `charlm train TEXT --init {name} -o"
+                f" {run}` makes a run that begins from it."
+            )
+    texts = [shlex.quote(str(corpus)) for corpus in corpora if not corpus.is_dir()]
+    if len(corpora) > 1 and texts:
+        raise click.UsageError(
+            f"{texts[0]} is no corpus, and only corpora"
+            f" are joined. `charlm prep {' '.join(texts)} -o DATA` makes one of several texts."
+        )
 
 
 def _rank() -> int:

@@ -56,7 +56,9 @@ MOST_PARAMETERS = 10**9  # more than this would not fit the machines the tool is
     type=click.IntRange(0, 2**63 - 1),
     help="Seed of every random choice (default: chosen, and told).",
 )
-@click.option("-o", "--out", type=PATH, metavar="DIR", help="Keep the runs, as DIR/CELL.")
+@click.option(
+    "-o", "--out", "--output", type=PATH, metavar="DIR", help="Keep the runs, as DIR/CELL."
+)
 @click.option("--force", is_flag=True, help="Replace existing runs.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per cell, a line each.")
 @click.pass_context
