@@ -11,6 +11,7 @@ PACKAGE = ROOT / "charlm"
 ROOMS = {
     "errors": set(),
     "packages": set(),
+    "amounts": set(),
     "signals": set(),
     "failures": set(),
     "process": {"numpy", "threadpoolctl", "torch"},

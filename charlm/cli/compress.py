@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from charlm.amounts import counted
 from charlm.cli.files import STREAM, check_output, sink, size_bytes, source
 from charlm.cli.options import PATH, knob_options, take
 from charlm.config import AdaptationConfig
@@ -56,7 +57,7 @@ def command(model: Path, file: Path, output: Path, force: bool, quiet: bool, **k
         out.write(data)
     if not quiet:
         bits = f", {8 * len(data) / before:.3f} bits/byte" if before else ""
-        click.echo(f"{before:,} bytes -> {len(data):,} bytes{bits}", err=True)
+        click.echo(f"{counted(before, 'byte')} -> {counted(len(data), 'byte')}{bits}", err=True)
 
 
 def one_sided(path: Path) -> "Model":

@@ -5,6 +5,13 @@ import sys
 import click
 
 
+def _names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """The corpora whose names go on from `incomplete`."""
+    from charlm import corpora
+
+    return [name for name in corpora.names() if name.startswith(incomplete)]
+
+
 @click.group()
 def command() -> None:
     """List the named corpora, or write the text of one to stdout.
@@ -31,6 +38,7 @@ def list_corpora(as_json: bool) -> None:
     from dataclasses import asdict
 
     from charlm import corpora
+    from charlm.amounts import size_words
 
     rows = [("NAME", "SIZE", "KIND", "TITLE")]
     for entry in corpora.entries().values():
@@ -39,7 +47,7 @@ def list_corpora(as_json: bool) -> None:
             click.echo(json.dumps(asdict(entry) | {"entropy_bits_per_char": entropy}))
             continue
         known = f" (true entropy {entropy:.6f} bits/char)" if entropy is not None else ""
-        rows.append((entry.name, _megabytes(entry.size_bytes), entry.kind, entry.title + known))
+        rows.append((entry.name, size_words(entry.size_bytes), entry.kind, entry.title + known))
     if not as_json:
         name, size, kind = (max(map(len, column)) for column in list(zip(*rows, strict=True))[:3])
         for row in rows:
@@ -47,7 +55,7 @@ def list_corpora(as_json: bool) -> None:
 
 
 @command.command()
-@click.argument("name")
+@click.argument("name", shell_complete=_names)
 def cat(name: str) -> None:
     """Write the text of the corpus NAME to stdout.
 
@@ -59,7 +67,3 @@ def cat(name: str) -> None:
 
     for chunk in corpora.open_text(corpora.describe(name)):
         sys.stdout.buffer.write(chunk)
-
-
-def _megabytes(size_bytes: int) -> str:
-    return f"{size_bytes / 1e6:.1f} MB"

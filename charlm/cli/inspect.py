@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from charlm.amounts import counted
 from charlm.cli.options import PATH
 from charlm.cli.shading import bar, coloured, json_line, shaded_lines, surprise, within
 from charlm.config import UNKNOWN_POLICIES
@@ -126,7 +127,7 @@ def command(
     read = evaluation.of_file(loaded, text or Path("-"), unknown)
     ids, opening = read.ids, read.opening
     if len(ids) > limit:
-        click.echo(f"the first {limit:,} of {len(ids):,} symbols (--limit)", err=True)
+        click.echo(f"the first {limit:,} of {counted(len(ids), 'symbol')} (--limit)", err=True)
         ids = ids[:limit]
     back = way["back"] or BACK
     if way["units"]:
@@ -199,7 +200,9 @@ def _memory(model: "Model", ids: "np.ndarray", back: int) -> Iterator[dict[str, 
             "bits_per_symbol": seen.nats / math.log(2),
             "bar": bar(seen.nats / highest),
         }
-    click.echo(f"within {CLOSE:.0%} of the best with {effective(curve):,} symbols", err=True)
+    click.echo(
+        f"within {CLOSE:.0%} of the best with {counted(effective(curve), 'symbol')}", err=True
+    )
 
 
 def _gradient(

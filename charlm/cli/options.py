@@ -1,5 +1,6 @@
 """Click options made from the knobs of `config`, and the types they read."""
 
+import re
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -7,11 +8,23 @@ from types import UnionType
 from typing import Any, get_args, get_type_hints
 
 import click
+from click.shell_completion import CompletionItem
 
 from charlm.knobs import Knobs
 
+
+class _FilePath(click.Path):
+    """A path; what is a URL is told how to be read."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path `value`."""
+        if isinstance(value, str) and re.match(r"[a-z]+://", value):
+            self.fail(f"{value} is a URL, and files are read here; fetch it first.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 # Whether a path can be used shows when it is used, and is told in one line then.
-PATH = click.Path(path_type=Path, readable=False)
+PATH = _FilePath(path_type=Path, readable=False)
 
 
 class CellNames(click.ParamType):
@@ -32,6 +45,14 @@ class CellNames(click.ParamType):
             if name not in self.names:
                 self.fail(f"{name!r} is not one of {', '.join(self.names)}.", param, ctx)
         return value
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """The names that go on from what stands after the last comma."""
+        before, comma, begun = incomplete.rpartition(",")
+        found = [name for name in self.names if name.startswith(begun)]
+        return [CompletionItem(before + comma + name) for name in found]
 
 
 class Duration(click.ParamType):

@@ -9,7 +9,9 @@ import click
 from charlm.cli.options import PATH, knob_options
 from charlm.cli.shading import harmless, json_line
 from charlm.config import PrepConfig
+from charlm.errors import DataError
 
+STREAM = Path("-")
 MOST_JOBS = 1024  # more processes than any machine has cores
 # What a tokenizer that is there already has decided.
 DECIDED = ("level", "words", "vocab_size", "min_count", "normalize")
@@ -19,6 +21,12 @@ DECIDED = ("level", "words", "vocab_size", "min_count", "normalize")
 @click.argument("files", type=PATH, nargs=-1, metavar="[FILE]...")
 @click.option(
     "-o", "--out", "--output", type=PATH, required=True, help="The corpus directory to make."
+)
+@click.option(
+    "--files-from",
+    type=PATH,
+    metavar="FILE",
+    help="Read the files too that FILE (- is stdin) names, one a line, or with a NUL after each.",
 )
 @knob_options(PrepConfig)
 @click.option(
@@ -48,6 +56,7 @@ def command(
     ctx: click.Context,
     files: tuple[Path, ...],
     out: Path,
+    files_from: Path | None,
     tokenizer_file: Path | None,
     index: bool,
     jobs: int | None,
@@ -58,7 +67,8 @@ def command(
     """Turn text into a corpus, the directory that `charlm train` reads.
 
     FILE is text in UTF-8, or gzip of it; - or nothing is stdin. Several are read one after
-    another. What is odd about the text is told on stderr.
+    another, and of a directory all files in it and its folders, by name. What is odd about the text
+    is told on stderr.
 
     Killed in the middle, the same command goes on from what is done, which lies in .DIR.prep beside
     the corpus DIR until that is whole. stdin has to come again from its beginning.
@@ -67,12 +77,13 @@ def command(
     charlm prep book.txt -o data
     cat books/*.txt | charlm prep -o data --level word
     charlm prep names.txt -o names --records line
+    find books -name '*.txt' | sort | charlm prep --files-from - -o data
     charlm prep new.txt -o new --tokenizer data/tokenizer.json
     charlm prep book.txt -o data --index
     """
-    if not files and sys.stdin.isatty():
+    if not files and files_from is None and sys.stdin.isatty():
         raise click.UsageError("Name a FILE, or pipe text into charlm prep.")
-    if files.count(Path("-")) > 1:
+    if [*files, files_from].count(STREAM) > 1:
         raise click.UsageError("stdin (-) can be read only once.")
     if str(out) == "-":
         raise click.UsageError("-o names the directory to make; a corpus cannot go to stdout.")
@@ -89,7 +100,7 @@ def command(
     from charlm.tokenizer import Tokenizer
 
     tokenizer = None if tokenizer_file is None else Tokenizer.from_file(tokenizer_file)
-    sources = files or (Path("-"),)
+    sources = _sources(files, files_from)
     with tqdm(
         total=_size_bytes(sources),
         unit="B",
@@ -115,7 +126,20 @@ def command(
         click.echo(json_line(corpus.about))
 
 
-def _size_bytes(sources: tuple[Path, ...]) -> int | None:
+def _sources(files: tuple[Path, ...], files_from: Path | None) -> list[Path]:
+    """What to read. Raises DataError for a list or a directory that names nothing."""
+    from charlm.preparation.sources import files_of, listed
+
+    if files_from is None:
+        return files_of(files or [STREAM])
+    data = sys.stdin.buffer.read() if files_from == STREAM else files_from.read_bytes()
+    named = listed(data)
+    if not named:
+        raise DataError(f"{'stdin' if files_from == STREAM else files_from} names no file.")
+    return files_of([*files, *named])
+
+
+def _size_bytes(sources: list[Path]) -> int | None:
     """The size of all sources together, where it is known beforehand."""
     if all(source.is_file() and source.suffix != ".gz" for source in sources):
         return sum(source.stat().st_size for source in sources)

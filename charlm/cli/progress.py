@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from tqdm import tqdm
 
+from charlm.amounts import counted
 from charlm.cli.shading import harmless
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class Progress:
         train = run.corpus.size("train")
         self.say(
             f"{config_words(network.config)}, {network.parameters():,} parameters,"
-            f" on {train.tokens:,} tokens, a vocabulary of {network.vocabulary:,}"
+            f" on {counted(train.tokens, 'token')}, a vocabulary of {network.vocabulary:,}"
         )
         if network.vocabulary == 1:
             self.say("warning: a vocabulary of one symbol, so there is nothing to learn")
@@ -109,8 +110,7 @@ class Progress:
         elapsed_s = run.standing.elapsed_s
         if best is not None and run.standing.best_steps != outcome.steps:
             found += f" at step {run.standing.best_steps:,}"
-        updates = f"{outcome.steps:,} update{'' if outcome.steps == 1 else 's'}"
-        self.say(f"{updates} in {elapsed_s:.0f} s, {found} -> {run.out}")
+        self.say(f"{counted(outcome.steps, 'update')} in {elapsed_s:.0f} s, {found} -> {run.out}")
         guessing = math.log(run.network.vocabulary) * self._tokens_per_char
         if best is not None and best > guessing:
             remedy = _remedy(run, outcome.steps, best / guessing)

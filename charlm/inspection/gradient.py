@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from charlm.amounts import counted
 from charlm.errors import DataError
 from charlm.network import Network
 from charlm.packages import missing_packages_named
@@ -32,8 +33,8 @@ def norms(network: Network, weights: dict[str, Any], ids: np.ndarray, back: int)
     length = WARMUP + back
     if len(ids) <= length:
         raise DataError(
-            f"the text has {len(ids):,} symbols, and this takes {length + 1:,}; give a longer text,"
-            " or a lower --back."
+            f"the text has {counted(len(ids), 'symbol')}, and this takes"
+            f" {length + 1:,}; give a longer text, or a lower --back."
         )
     begins = np.unique(np.linspace(0, len(ids) - length - 1, ROWS).astype(int))
     read = torch.from_numpy(ids[begins[:, None] + np.arange(length + 1)].astype(np.int64))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from charlm.amounts import counted
 from charlm.errors import DataError
 from charlm.sampling.engine import Engine
 from charlm.sampling.generate import rows_for
@@ -34,8 +35,8 @@ def by_context(engine: Engine, ids: np.ndarray, back: int) -> list[Seen]:
     """
     if len(ids) < 2 * back:
         raise DataError(
-            f"the text has {len(ids):,} symbols, and seeing {back:,} takes {2 * back:,}; give a"
-            " longer text, or a lower --back."
+            f"the text has {counted(len(ids), 'symbol')}, and seeing {back:,} takes"
+            f" {2 * back:,}; give a longer text, or a lower --back."
         )
     targets = np.unique(np.linspace(back, len(ids) - 1, ROWS).astype(int))
     steps = [0, *(1 << i for i in range(back.bit_length()) if 1 << i < back), back]

@@ -18,6 +18,7 @@ from charlm.library.errors import errors_for_programs
 from charlm.library.model import Model
 from charlm.library.options import PrepOptions, TrainOptions
 from charlm.packages import require
+from charlm.preparation.sources import files_of
 from charlm.tokenizer import Tokenizer
 
 NETWORK_KNOBS = frozenset(f.name for f in fields(NetworkConfig))
@@ -35,7 +36,7 @@ def prepare(
     progress: Callable[[int], None] = lambda size_bytes: None,
     **knobs: Unpack[PrepOptions],
 ) -> Corpus:
-    """The corpus made of one text file or of several, in the directory `out`.
+    """The corpus made of one text file, of several or of a folder of them, in the directory `out`.
 
     The knobs are those of `charlm prep`, and so is `jobs`, how many processes work on a long text.
     `say` is told what is odd about the text, and `progress` how many more bytes have been read. A
@@ -50,6 +51,7 @@ def prepare(
         paths = [Path(one) for one in ([sources] if isinstance(sources, str | Path) else sources)]
         for path in paths:
             os.fsencode(path)  # before anything is made: no file is called what is not Unicode
+        paths = files_of(paths)
         config = PrepConfig.from_dict(dict(knobs))
         out, say = Path(out), own(say)
         settings = {"tokenizer": tokenizer, "jobs": plain(jobs), "force": force}

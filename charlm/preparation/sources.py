@@ -17,6 +17,37 @@ CHUNK = 1 << 19  # bytes read at a time: big enough for numpy, small enough for 
 GZIP_MAGIC = b"\x1f\x8b"
 
 
+def files_of(paths: Iterable[Path]) -> list[Path]:
+    """The `paths`, with the files of a directory in its place, in the order of their names.
+
+    Those in its folders are among them, and what is hidden is not. Raises DataError for a directory
+    that has no file or is a corpus.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if not path.is_dir():
+            found.append(path)
+            continue
+        if (path / "corpus.json").exists():
+            raise DataError(f"{path} is a corpus already; prepare the texts that it was made of.")
+        inside = [one for one in sorted(path.rglob("*")) if one.is_file()]
+        inside = [one for one in inside if not _hidden(one.relative_to(path))]
+        if not inside:
+            raise DataError(f"{path} is a directory without a file; name the texts.")
+        found += inside
+    return found
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
+
+
+def listed(data: bytes) -> list[Path]:
+    """The files that a list names: one a line, or one before each NUL where there is any."""
+    names = data.split(b"\0" if b"\0" in data else b"\n")
+    return [Path(os.fsdecode(name)) for name in names if name]
+
+
 class Source:
     """One text to read; `Path("-")` is stdin. A gzip file is read as the text inside it.
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from charlm.amounts import size_words
 from charlm.config import PrepConfig
 from charlm.errors import ConfigError
 from charlm.preparation.numbering import Characters, Numbering, WordNumbers
@@ -120,7 +121,7 @@ def of_pairs(text: StoredText, config: PrepConfig, say: Callable[[str], None]) -
     every = max(1, -(-text.size_bytes // LEARNED_AT_MOST))
     size = config.vocab_size or PAIRS_UNLESS_TOLD
     part = f"one part in {every:,}" if every > 1 else "all"
-    say(f"bpe: learning {size:,} tokens from {part} of {text.size_bytes / 1e6:,.1f} MB of text")
+    say(f"bpe: learning {size:,} tokens from {part} of {size_words(text.size_bytes)} of text")
     stored = forms.pair_form(
         ("\n".join(pieces) for pieces in text.chunks(every)),
         size=size,

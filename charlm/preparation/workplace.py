@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from charlm import atomic
+from charlm.amounts import size_words
 from charlm.errors import CharlmError, DataError
 
 
@@ -47,7 +48,7 @@ def _left(folder: Path, say: Callable[[str], None]) -> bool:
     if found:
         size_bytes = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
         say(
-            f"stopped; the same command goes on from what is done, {size_bytes / 1e6:,.1f} MB in"
+            f"stopped; the same command goes on from what is done, {size_words(size_bytes)} in"
             f" {folder}, which can be removed"
         )
     return found

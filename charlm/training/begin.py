@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from charlm import __version__
+from charlm.amounts import counted
 from charlm.cells import cells_named
 from charlm.config import NetworkConfig, TrainingConfig
 from charlm.corpus import Corpus
@@ -151,7 +152,7 @@ def resume(
     if before != now:
         listener.say(f"stopped on {before}, and this is {now}: going on, but not bit for bit")
     if again:
-        listener.say(f"going on after {trainer.steps:,} updates, the last that were saved")
+        listener.say(f"going on after {counted(trainer.steps, 'update')}, the last that were saved")
     elif standing.finished and plan.progress(trainer.steps, standing.elapsed_s) >= 1:
         raise directory.ended(out, trainer.steps)
     standing.finished = False

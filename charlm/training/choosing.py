@@ -30,6 +30,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from charlm.amounts import counted
 from charlm.cells import cells_named
 from charlm.config import NetworkConfig, TrainingConfig
 from charlm.network import Network, build
@@ -115,9 +116,8 @@ class Choice:
         shape = f"{self.members} networks of width" if self.members > 1 else "width"
         return (
             f"{shape} {self.width}, dropout {self.dropout:g}, weight decay {self.weight_decay:g},"
-            f" {self.optimizer} at {lr:.2g}: in"
-            f" {self.seconds:.0f} s it makes about {self.updates:,.0f} updates here and"
-            f" {'each reads' if self.members > 1 else 'reads'}"
+            f" {self.optimizer} at {lr:.2g}: in {self.seconds:.0f} s it makes about"
+            f" {counted(round(self.updates), 'update')} here and {'each reads' if self.members > 1 else 'reads'}"
             f" {self.tokens:,.0f} tokens, the text {times} times"
         )
 

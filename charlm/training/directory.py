@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from charlm import atomic, model_file
+from charlm.amounts import counted
 from charlm.config import PrepConfig
 from charlm.corpus import Corpus, join, prepare
 from charlm.errors import ConfigError, DataError, TrainingError
@@ -100,8 +101,8 @@ def check_unfinished(
 def ended(out: Path, steps: int) -> ConfigError:
     """The error for a run in `out` that has come to its end."""
     return ConfigError(
-        f"{out} has reached its end, after {steps:,} updates. To go further give it more time with"
-        " --budget, or a larger total with --steps or --epochs."
+        f"{out} has reached its end, after {counted(steps, 'update')}. To go further give it more"
+        " time with --budget, or a larger total with --steps or --epochs."
     )
 
 

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from charlm import model_file
+from charlm.amounts import counted
 from charlm.corpus import Corpus
 from charlm.errors import TrainingError
 from charlm.network import Network
@@ -236,8 +237,8 @@ class Run:
         lr, clip = self.config.lr, self.config.clip
         clipped = f"or a lower --clip (it was {clip:g})" if clip else "or --clip 1 (it was off)"
         raise DivergedError(
-            f"the loss or a weight is {loss_nats} after {self.trainer.steps} updates. Try a lower"
-            f" --lr (it was {lr:g}) {clipped}." + kept
+            f"the loss or a weight is {loss_nats} after {counted(self.trainer.steps, 'update')}."
+            f" Try a lower --lr (it was {lr:g}) {clipped}." + kept
         )
 
     def _due(self) -> bool:

@@ -65,7 +65,7 @@ def test_byte_pairs_are_learned_from_a_part_of_a_long_text(prep, monkeypatch):
     monkeypatch.setattr(sources, "CHUNK", 1000)
     monkeypatch.setattr(vocabularies, "LEARNED_AT_MOST", 5000)
     corpus = prep("some words to learn from\n" * 1000, level="bpe", vocab_size=300)
-    assert "learning 300 tokens from one part in 5 of 0.0 MB" in corpus.said
+    assert "learning 300 tokens from one part in 5 of 25.0 kB of text" in corpus.said
     assert corpus.tokenizer.vocabulary <= 300
 
 
