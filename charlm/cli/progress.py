@@ -27,9 +27,10 @@ WILD = 1.2
 
 
 class Progress:
-    """Shows a run on stderr; the bar disappears when stderr is not a terminal."""
+    """Shows a run on stderr; the bar disappears when stderr is not a terminal, and all if quiet."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, quiet: bool = False) -> None:
+        self.quiet = quiet
         self._bar: tqdm | None = None
         self._began = time.monotonic()
         self._tokens_before = 0
@@ -65,6 +66,11 @@ class Progress:
 
     def say(self, text: str) -> None:
         """Writes a line above the bar."""
+        if not self.quiet:
+            self.complain(text)
+
+    def complain(self, text: str) -> None:
+        """Writes a line that is not for those alone who want to know how it gets on."""
         if sys.stderr.isatty():
             text = harmless(text)  # what the model has drawn may be among it
         if self._bar is not None and not self._bar.disable:
@@ -97,7 +103,7 @@ class Progress:
             total=100,
             bar_format="{percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}",
             file=sys.stderr,
-            disable=not sys.stderr.isatty(),
+            disable=self.quiet or not sys.stderr.isatty(),
             leave=False,
             dynamic_ncols=True,
         )
@@ -113,8 +119,14 @@ class Progress:
         self.say(f"{counted(outcome.steps, 'update')} in {elapsed_s:.0f} s, {found} -> {run.out}")
         guessing = math.log(run.network.vocabulary) * self._tokens_per_char
         if best is not None and best > guessing:
+<<<<<<< HEAD
             remedy = _remedy(run, outcome.steps, best / guessing)
             self.say(f"worse than guessing ({self.figures(guessing)}): {remedy}")
+=======
+            self.complain(
+                f"worse than guessing ({self.figures(guessing)}): {_remedy(run, outcome.steps)}"
+            )
+>>>>>>> 3d4c724 (sample -o writes a file, train -q says nothing of how it gets on; tests of the words people try)
 
     def _update(self, progress: float, tokens: int) -> None:
         if self._bar.disable:

@@ -1,5 +1,8 @@
 """`charlm sample`: text from a model, on stdout as it is made."""
 
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,10 +27,11 @@ APART = {
     ),
     "follow": (
         "interactive", "trace", "as_json", "best", "unique", "novel", "only", "match", "null",
+        "output",
     ),
     "interactive": (
         "trace", "as_json", "best", "unique", "novel", "only", "match", "prompt_file", "null",
-        "save_state",
+        "save_state", "output",
     ),
     "match": ("stops", "max_lines", "until_record"),
     "trace": ("as_json", "best", "unique", "novel", "null"),
@@ -104,7 +108,20 @@ APART = {
     help="Where to run; all but cpu need torch.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per sample, a line each.")
-def command(model: Path, device: str, unknown: str, **values: Any) -> None:
+@click.option(
+    "-o", "--output", "--out", type=PATH, metavar="FILE", help="Write to FILE, not to stdout."
+)
+@click.option("--force", is_flag=True, help="Replace an existing FILE of -o.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    model: Path,
+    device: str,
+    unknown: str,
+    output: Path | None,
+    force: bool,
+    **values: Any,
+) -> None:
     """Write text in the style of MODEL, a run directory or a model file.
 
     The text goes to stdout as it is made, and nothing else does. Several samples are one a line
@@ -120,9 +137,15 @@ def command(model: Path, device: str, unknown: str, **values: Any) -> None:
     charlm sample run --match '[A-Z][a-z]+ is [a-z ]+[.]' --length 60
     """
     config: SamplingConfig = take(SamplingConfig, values)
-    _check(values, config)
+    _check(values | {"output": output}, config)
     if device != "cpu" and (values["state"] or values["save_state"]):
         raise click.UsageError("--state and --save-state are for --device cpu.")
+
+    if output is not None:
+        from charlm.cli.files import check_output
+
+        check_output(output, force, [model])
+        ctx.with_resource(_stdout_to(output))
 
     from charlm import model_file
     from charlm.sampling import states
@@ -157,6 +180,19 @@ def command(model: Path, device: str, unknown: str, **values: Any) -> None:
         complete_lines(session, null=values["null"], echo=values["echo"], as_json=values["as_json"])
     else:
         _write_samples(session, values)
+
+
+@contextmanager
+def _stdout_to(path: Path) -> Iterator[None]:
+    """Writes what goes to stdout to the file `path`, which is there whole at the end or not."""
+    from charlm.cli.files import sink
+
+    with sink(path) as stream:
+        settings = {"encoding": "utf-8", "errors": "surrogateescape", "newline": "\n"}
+        text = io.TextIOWrapper(stream, **settings)
+        with redirect_stdout(text):
+            yield
+        text.detach()
 
 
 def _check(values: dict[str, Any], config: SamplingConfig) -> None:

@@ -22,6 +22,7 @@ def train_seeds(
     tensorboard: Path | None,
     *,
     as_json: bool,
+    quiet: bool,
 ) -> int | None:
     """Trains those of the seeds in `out` that have not come to their end, and says how they went.
 
@@ -48,12 +49,12 @@ def train_seeds(
     for place, (seed, run) in enumerate(runs.items(), 1):
         result = before[seed]
         if result is None:
-            with Progress() as progress:
+            with Progress(quiet=quiet) as progress:
                 progress.record(tensorboard and tensorboard / run.name)
                 progress.say(f"seed {seed}, {place} of {len(runs)}")
                 result = seeds.go(seed, run, corpus, changes, progress)
                 if result.error:
-                    progress.say(f"seed {seed} failed: {result.error}")
+                    progress.complain(f"seed {seed} failed: {result.error}")
         results.append(result)
         seeds.keep_best(out, results)
         if result.signal is not None:
@@ -68,7 +69,7 @@ def train_seeds(
 
 def _tell(out: Path, results: list["Result"], spread: "Spread", progress: Progress) -> None:
     failed = sum(result.error is not None for result in results)
-    if spread.best is not None:
+    if spread.best is not None and not progress.quiet:
         parts = [f"mean {progress.figures(spread.mean)}"]
         if spread.deviation is not None:
             parts.append(f"standard deviation {progress.figures(spread.deviation)}")

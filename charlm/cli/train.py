@@ -54,6 +54,7 @@ RESUMABLE = ("budget", "steps", "epochs", "patience", "device", "precision")
 @click.option(
     "--tensorboard", type=PATH, metavar="DIR", help="Write the figures for TensorBoard to DIR, too."
 )
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing of how it gets on.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON on stdout.")
 @click.pass_context
 def command(
@@ -66,6 +67,7 @@ def command(
     force: bool,
     preset: str | None,
     tensorboard: Path | None,
+    quiet: bool,
     as_json: bool,
     **values: Any,
 ) -> None:
@@ -116,9 +118,9 @@ def command(
         if init is not None:
             raise click.UsageError("--preset names a network, and --init takes the model's own.")
         found = fill(values, preset, _given(ctx, NetworkConfig, TrainingConfig))
-        click.echo(
-            f"preset {preset}: {' '.join(as_option(*each) for each in found.items())}", err=True
-        )
+        said = f"preset {preset}: {' '.join(as_option(*each) for each in found.items())}"
+        if not quiet:
+            click.echo(said, err=True)
     model = None if init is None else _model(init, out, ctx, values)
     network = take(NetworkConfig, values) if model is None else model.network.config
     training = take(TrainingConfig, values)
@@ -131,7 +133,7 @@ def command(
             directory.check_saved(resume, corpus, changes)
         else:
             directory.check_new(out, corpora, force=force, several=count is not None)
-    with Progress() as progress:
+    with Progress(quiet=quiet) as progress:
         # torch takes a second or two to load: after the checks above, and after a sign of life.
         from charlm.training import begin, checkpoint, ranks, seeds, watch
         from charlm.training.fine_tuning import Origin
@@ -173,7 +175,7 @@ def command(
     if several:
         from charlm.cli.seeds import train_seeds
 
-        signal = train_seeds(out, corpus, changes, tensorboard, as_json=as_json)
+        signal = train_seeds(out, corpus, changes, tensorboard, as_json=as_json, quiet=quiet)
     else:
         signal = outcome.signal
         if as_json:

@@ -117,7 +117,8 @@ class Choice:
         return (
             f"{shape} {self.width}, dropout {self.dropout:g}, weight decay {self.weight_decay:g},"
             f" {self.optimizer} at {lr:.2g}: in {self.seconds:.0f} s it makes about"
-            f" {counted(round(self.updates), 'update')} here and {'each reads' if self.members > 1 else 'reads'}"
+            f" {counted(round(self.updates), 'update')} here and"
+            f" {'each reads' if self.members > 1 else 'reads'}"
             f" {self.tokens:,.0f} tokens, the text {times} times"
         )
 
