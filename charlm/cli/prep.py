@@ -6,12 +6,12 @@ from typing import Any
 
 import click
 
+from charlm.cli.files import STREAM
 from charlm.cli.options import PATH, knob_options
 from charlm.cli.shading import harmless, json_line
 from charlm.config import PrepConfig
 from charlm.errors import DataError
 
-STREAM = Path("-")
 MOST_JOBS = 1024  # more processes than any machine has cores
 # What a tokenizer that is there already has decided.
 DECIDED = ("level", "words", "vocab_size", "min_count", "normalize")
