@@ -119,14 +119,8 @@ class Progress:
         self.say(f"{counted(outcome.steps, 'update')} in {elapsed_s:.0f} s, {found} -> {run.out}")
         guessing = math.log(run.network.vocabulary) * self._tokens_per_char
         if best is not None and best > guessing:
-<<<<<<< HEAD
             remedy = _remedy(run, outcome.steps, best / guessing)
-            self.say(f"worse than guessing ({self.figures(guessing)}): {remedy}")
-=======
-            self.complain(
-                f"worse than guessing ({self.figures(guessing)}): {_remedy(run, outcome.steps)}"
-            )
->>>>>>> 3d4c724 (sample -o writes a file, train -q says nothing of how it gets on; tests of the words people try)
+            self.complain(f"worse than guessing ({self.figures(guessing)}): {remedy}")
 
     def _update(self, progress: float, tokens: int) -> None:
         if self._bar.disable:

@@ -238,7 +238,6 @@ class Run:
         clipped = f"or a lower --clip (it was {clip:g})" if clip else "or --clip 1 (it was off)"
         raise DivergedError(
             f"the loss or a weight is {loss_nats} after {counted(self.trainer.steps, 'update')}."
-            f"the loss or a weight is {loss_nats} after {counted(self.trainer.steps, 'update')}."
             f" Try a lower --lr (it was {lr:g}) {clipped}." + kept
         )
 
