@@ -7,6 +7,7 @@ from charlm.errors import DataError
 from charlm.preparation import encodings
 from charlm.preparation.sources import Source
 from charlm.tokenizer import normalizing
+from charlm.tokenizer.words import last_pair_cut
 
 BYTE_ORDER_MARK = "\ufeff"
 REPLACEMENT = "\ufffd"
@@ -27,6 +28,7 @@ class Decoding:
         self.wide: list[tuple[str, str]] = []  # sources that look like UTF-16, and which of the two
         self.odd: Counter[str] = Counter()  # "crlf", "cr", "mark", "replacement", "control", "nul"
         self._bytes = level == "byte"
+        self._pairs = level == "bpe"
         self._normalize = normalize
         self._cut = cut
 
@@ -39,7 +41,9 @@ class Decoding:
         if self._normalize != "none":
             texts = _recut(texts, normalizing.last_cut)
             texts = (normalizing.normalized(text, self._normalize) for text in texts)
-        return texts if self._cut is None else _recut(texts, self._cut)
+        if self._cut is None:
+            return texts
+        return _recut(texts, self._cut, last_pair_cut if self._pairs else None)
 
     def _latin(self, source: Source) -> Iterator[str]:
         return (chunk.decode("latin-1") for chunk in source.chunks())
@@ -87,8 +91,16 @@ class Decoding:
             yield text
 
 
-def _recut(texts: Iterator[str], cut: Callable[[str], int]) -> Iterator[str]:
-    """The same text in chunks that end where `cut` says, and at the end."""
+def _recut(
+    texts: Iterator[str],
+    cut: Callable[[str], int],
+    whole_cut: Callable[[str], int] | None = None,
+) -> Iterator[str]:
+    """The same text in chunks that end where `cut` says, and at the end.
+
+    `cut` sees any part of the text. Where it finds no place for long, `whole_cut` sees all since
+    the last one.
+    """
     held: list[str] = []
     for text in texts:
         at = cut(text)
@@ -96,6 +108,11 @@ def _recut(texts: Iterator[str], cut: Callable[[str], int]) -> Iterator[str]:
             yield "".join([*held, text[:at]])
             held = []
         held.append(text[at:])
+        if sum(map(len, held)) > HELD_AT_MOST and whole_cut is not None:
+            text = "".join(held)
+            at = whole_cut(text)
+            yield text[:at]
+            held = [text[at:]]
         if sum(map(len, held)) > HELD_AT_MOST:
             raise DataError(
                 f"the text has more than {HELD_AT_MOST:,} characters on end with no newline and no"

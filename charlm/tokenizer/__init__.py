@@ -42,7 +42,7 @@ class Tokenizer:
         self.level: str = form.level
         self.normalize: str = form.normalize
         self.pattern: str = form.pattern
-        self.words: str = "text" if form.pattern == "text" else "spaces"
+        self.words: str = "spaces" if form.pattern in ("spaces", "joined") else "text"
         self.pieces: list[bytes] = form.pieces
         self.boundary: int | None = form.boundary
         self.unknown: int | None = form.unknown

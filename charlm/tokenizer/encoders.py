@@ -12,7 +12,7 @@ import numpy as np
 
 from charlm.errors import DataError
 from charlm.tokenizer.reading import Form
-from charlm.tokenizer.words import PAIR_PATTERN, RECORD_END, Words, splitter, token
+from charlm.tokenizer.words import RECORD_END, splitter, token
 
 # Words whose byte pairs are remembered: a natural text has fewer, and no text fills the memory.
 REMEMBERED = 500_000
@@ -89,7 +89,7 @@ class PairEncoder:
     """Byte pairs by charlm's own pattern: each word is worked out once and remembered."""
 
     def __init__(self, form: Form, json_text: str) -> None:
-        self._words = Words(PAIR_PATTERN)
+        self._words = splitter(form.pattern)
         self._boundary = form.boundary
         self._json = json_text
         self._backend: Any = None

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from charlm.errors import ConfigError
-from charlm.tokenizer.words import JOINED_PATTERN, PAIR_PATTERN, WORD_PATTERN
+from charlm.tokenizer.words import PAIR_PATTERN, PATTERNS
 
 BOUNDARY = "<boundary>"
 UNKNOWN = "<unk>"
@@ -36,11 +36,14 @@ def split_by(pattern: str) -> dict[str, Any]:
 CHAR_SPLIT = split_by(r"[\s\S]")
 SPACED_SPLIT = {**split_by(r"\n|[^\s]+"), "behavior": "Removed", "invert": True}
 WORD_SPLITS = {
-    "text": split_by(WORD_PATTERN),
+    "text": split_by(PATTERNS["text"]),
     "spaces": SPACED_SPLIT,
-    "joined": split_by(JOINED_PATTERN),
+    "joined": split_by(PATTERNS["joined"]),
 }
-PAIR_SPLIT = {"type": "Sequence", "pretokenizers": [split_by(PAIR_PATTERN), BYTE_LEVEL]}
+PAIR_SPLITS = {
+    name: {"type": "Sequence", "pretokenizers": [split_by(PATTERNS[name]), BYTE_LEVEL]}
+    for name in ("pairs", "long pairs")
+}
 
 
 FUSED = {"type": "Fuse"}
@@ -120,7 +123,7 @@ def pair_form(
     merges = json.loads(learner.to_str())["model"]["merges"]
     merged = dict.fromkeys("".join(pair) for pair in merges)
     tokens = [*BYTE_ALPHABET, *merged, *[BOUNDARY] * boundary]
-    return _pairs(tokens, merges, PAIR_SPLIT, normalize)
+    return _pairs(tokens, merges, PAIR_SPLITS["pairs"], normalize)
 
 
 def grown(stored: str, symbols: Iterable[str]) -> str:

@@ -20,7 +20,7 @@ _BYTES = {character: byte for byte, character in enumerate(forms.BYTE_ALPHABET)}
 class Form:
     """What a stored tokenizer says. `native` tells charlm's own forms from foreign ones.
 
-    `pattern` says what a word is, by a name of words.PATTERNS, where the level is word.
+    `pattern` says what a word is, or what byte pairs are merged in, by a name of words.PATTERNS.
     """
 
     level: str
@@ -111,10 +111,11 @@ def _pairs(stored: dict[str, Any], model: dict[str, Any], normalize: str) -> For
     split = stored["pre_tokenizer"]
     if split == forms.BYTE_LEVEL and normalize == "none" and _is_bytes(pieces, boundary):
         return Form("byte", pieces, boundary, None, normalize, native=True)
-    native = split == forms.PAIR_SPLIT and not added
+    pattern = next((name for name, ours in forms.PAIR_SPLITS.items() if split == ours), None)
+    native = pattern is not None and not added
     if any(not piece for id, piece in enumerate(pieces) if id != boundary):
         raise DataError("the tokenizer has a token that stands for nothing.")
-    return Form("bpe", pieces, boundary, None, normalize, native)
+    return Form("bpe", pieces, boundary, None, normalize, native, pattern=pattern or "text")
 
 
 def _is_bytes(pieces: list[bytes], boundary: int | None) -> bool:

@@ -19,8 +19,17 @@ WORD_PATTERN = r" ?[\w]+| ?[^\w\s]|\s"
 SPACED_PATTERN = r"[^\S\n]*\n|[^\S\n]*[^\s]+|[^\S\n]+\Z"
 # The same as it was once, when a word was another one where no space was before it.
 JOINED_PATTERN = r" ?\n| ?[^\s]+|\s"
-PATTERNS = {"text": WORD_PATTERN, "spaces": SPACED_PATTERN, "joined": JOINED_PATTERN}
-PAIR_PATTERN = r" ?[\w]+| ?[^\w\s]+|\n|[^\S\n]+(?!\S)|[^\S\n]"
+# What byte pairs are merged in. Its length is bounded: learning them takes the square of it.
+PAIR_PATTERN = r" ?[\w]{1,64}| ?[^\w\s]{1,64}|\n|[^\S\n]{1,64}(?!\S)|[^\S\n]"
+# The same as it was once, without a bound.
+LONG_PAIR_PATTERN = r" ?[\w]+| ?[^\w\s]+|\n|[^\S\n]+(?!\S)|[^\S\n]"
+PATTERNS = {
+    "text": WORD_PATTERN,
+    "spaces": SPACED_PATTERN,
+    "joined": JOINED_PATTERN,
+    "pairs": PAIR_PATTERN,
+    "long pairs": LONG_PAIR_PATTERN,
+}
 
 CODE_POINTS = 0x110000
 
@@ -118,6 +127,14 @@ def token(word: str, pattern: str) -> str:
     Between spaces all that surrounds a word is one space before it.
     """
     return f" {word.strip(SPACES)}" if pattern == "spaces" else word
+
+
+def last_pair_cut(text: str) -> int:
+    """The last place in a text where, however it goes on, PAIR_PATTERN cuts it; 0 if none.
+
+    Where all of the text is one run of letters or of spaces, that is less than 128 from its end.
+    """
+    return sum(map(len, splitter("pairs").split(text)[:-2]))
 
 
 def last_cut(text: str, words: str = "text") -> int:
