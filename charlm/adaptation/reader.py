@@ -3,6 +3,7 @@
 Unlike an engine's state a reader is no value: it changes with every symbol, as its weights do.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -93,15 +94,22 @@ def reader_of(network: Network, weights: dict[str, np.ndarray], config: Adaptati
     return Reader(engine, learner, cache)
 
 
-def text_nats(reader: Reader, ids: np.ndarray, boundary: int | None = None) -> np.ndarray:
+def text_nats(
+    reader: Reader,
+    ids: np.ndarray,
+    boundary: int | None = None,
+    advance: Callable[[int], None] = lambda tokens: None,
+) -> np.ndarray:
     """The negative log-likelihood (T,), float64, of each of ids (T,), one after another.
 
-    `boundary` ends a record, and is None for one running text.
+    `boundary` ends a record, and is None for one running text. `advance` gets how many more tokens
+    were read.
     """
     nats = np.empty(len(ids))
     with blas_threads(1):
         for t, id in enumerate(ids.tolist()):
             nats[t] = nats_of(reader.logits, ids[t : t + 1])[0]
+            advance(1)
             if id == boundary:
                 reader.end(id)
             else:

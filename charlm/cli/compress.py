@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from charlm.amounts import counted
+from charlm.cli.bars import bar
 from charlm.cli.files import STREAM, check_output, sink, size_bytes, source
 from charlm.cli.options import PATH, knob_options, take
 from charlm.config import AdaptationConfig
@@ -71,18 +72,3 @@ def one_sided(path: Path) -> "Model":
             " a text from left to right. Train without --bidirectional to compress."
         )
     return model
-
-
-def bar(total_bytes: int | None) -> Any:
-    """A progress bar on stderr, which disappears when that is not a terminal."""
-    from tqdm import tqdm
-
-    return tqdm(
-        total=total_bytes,
-        unit="B",
-        unit_scale=True,
-        file=sys.stderr,
-        disable=not sys.stderr.isatty(),
-        leave=False,
-        dynamic_ncols=True,
-    )

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from charlm.cli.compress import bar, one_sided
+from charlm.cli.bars import bar
+from charlm.cli.compress import one_sided
 from charlm.cli.files import STREAM, check_output, sink, source
 from charlm.cli.options import PATH
 

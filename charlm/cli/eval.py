@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from charlm.cli.bars import bar
 from charlm.cli.options import PATH, knob_options, take
 from charlm.cli.shading import json_line
 from charlm.config import UNKNOWN_POLICIES, AdaptationConfig
@@ -79,7 +80,10 @@ def command(
         found = evaluation.of_corpus(loaded, text, split)
     else:
         found = evaluation.of_file(loaded, text, unknown or "error")
-    result = evaluation.evaluate(loaded, found, config, cold=protocol == "nanogpt")
+    with bar(len(found.ids), "tokens") as shown:
+        result = evaluation.evaluate(
+            loaded, found, config, cold=protocol == "nanogpt", advance=shown.update
+        )
     score = result.score
     about: dict[str, Any] = {"model": str(model), "text": "stdin" if from_stdin else str(text)}
     if of_corpus:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from charlm.cli.bars import say_waiting
 from charlm.errors import DataError
 
 STREAM = Path("-")  # stdin, or stdout
@@ -51,6 +52,7 @@ def size_bytes(path: Path) -> int | None:
 def source(path: Path) -> Iterator[BinaryIO]:
     """The bytes of a file, or of stdin for -."""
     if path == STREAM:
+        say_waiting()
         yield sys.stdin.buffer
         return
     with path.open("rb") as stream:

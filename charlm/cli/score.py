@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from charlm.cli.bars import bar, say_waiting
 from charlm.cli.options import PATH, knob_options, take
 from charlm.cli.shading import coloured, for_stdout, json_line, one_line, pieces_of, shaded
 from charlm.config import UNKNOWN_POLICIES, AdaptationConfig
@@ -130,6 +131,8 @@ def command(
             " can't learn yet. Leave --adapt and --cache out, or train without --bidirectional."
         )
     check(files)
+    if not files or Path("-") in files:
+        say_waiting()
     tokenizer = loaded.tokenizer
     form = records.Form(
         null=null,
@@ -151,7 +154,11 @@ def command(
     if header:
         click.echo("\t".join(SYMBOL_COLUMNS if each else (*COLUMNS, "text")))
     kept: list[tuple[float, int, Record, Scored]] = []
+    rows_show = sys.stdout.isatty() and worst is None and not sort
+    shown = None if rows_show else bar(_size_bytes(files))
     for turn, (record, scored) in enumerate(_score(scorer, arriving, running)):
+        if shown is not None:
+            shown.update(scored.score.bytes)
         bpb = scored.score.bits_per_byte if scored.score.bytes else 0.0
         if not low <= bpb <= high:
             continue
@@ -162,8 +169,17 @@ def command(
             kept.append((bpb, turn, record, scored))
         else:
             sys.stdout.write(show(record, scored))
+    if shown is not None:
+        shown.close()
     for *_, record, scored in sorted(kept, reverse=worst is not None):
         sys.stdout.write(show(record, scored))
+
+
+def _size_bytes(files: tuple[Path, ...]) -> int | None:
+    """The size of all files together, where it is known beforehand."""
+    if files and all(file.is_file() and file.suffix != ".gz" for file in files):
+        return sum(file.stat().st_size for file in files)
+    return None
 
 
 def _refuse_together(options: dict[str, Any]) -> None:

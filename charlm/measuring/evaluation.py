@@ -133,9 +133,16 @@ def of_file(model: Model, path: Path, unknown: str) -> Text:
 
 
 def evaluate(
-    model: Model, text: Text, config: AdaptationConfig = PLAINLY, *, cold: bool = False
+    model: Model,
+    text: Text,
+    config: AdaptationConfig = PLAINLY,
+    *,
+    cold: bool = False,
+    advance: Callable[[int], None] = lambda tokens: None,
 ) -> Evaluation:
     """How well the model predicts the text, every token once, learning from it as `config` says.
+
+    `advance` gets how many more tokens were read.
 
     With `cold` also the expectation of nanoGPT's estimate, the mean over windows of WINDOW tokens
     each read from the initial state. It is higher: a window's first tokens are predicted from
@@ -155,12 +162,13 @@ def evaluate(
         reader = adaptation.reader_of(model.network, model.weights, config)
         for id in text.opening:
             reader.given(id)
-        nats = adaptation.text_nats(reader, text.ids, boundary)
+        nats = adaptation.text_nats(reader, text.ids, boundary, advance)
     elif boundary is None:
         begin = len(text.opening)
-        nats = text_nats(engine, np.concatenate([text.opening, text.ids]).astype(int))[begin:]
+        ids = np.concatenate([text.opening, text.ids]).astype(int)
+        nats = text_nats(engine, ids, advance)[begin:]
     else:
-        nats = records_nats(engine, text.ids, boundary)
+        nats = records_nats(engine, text.ids, boundary, advance)
     begins = block_begins(len(text.ids)) if boundary is None else record_begins(text.ids, boundary)
     chars = _chars_by_token(model, text)
     bounds = interval(np.add.reduceat(nats, begins), np.add.reduceat(chars, begins))

@@ -7,7 +7,7 @@ name one code point of all there are, so that a small vocabulary is no advantage
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -37,11 +37,14 @@ def line_sizes(data: bytes) -> np.ndarray:
     return np.diff(ends, prepend=0)
 
 
-def line_nats(model: Model, text: str) -> tuple[np.ndarray, int]:
+def line_nats(
+    model: Model, text: str, advance: Callable[[int], None] = lambda tokens: None
+) -> tuple[np.ndarray, int]:
     """The nats (N,) of each line of a text that is not empty, and how many symbols are unknown.
 
     An unknown symbol is read as <unk> where the model has it, and else is left out; either way the
     name of each of its characters is paid for. The boundary stands for the end of a record.
+    `advance` gets how many more tokens were read.
     """
     engine = NumpyEngine(model.network, model.weights)
     tokens = _Tokens(model.tokenizer)
@@ -59,11 +62,11 @@ def line_nats(model: Model, text: str) -> tuple[np.ndarray, int]:
     ids = np.concatenate(all_ids)
     begin = opening(model.tokenizer, model.records)
     if ends is None and begin:
-        nats = text_nats(engine, np.concatenate([begin, ids]))[len(begin) :]
+        nats = text_nats(engine, np.concatenate([begin, ids]), advance)[len(begin) :]
     elif ends is None:
-        nats = text_nats(engine, ids)
+        nats = text_nats(engine, ids, advance)
     else:
-        nats = records_nats(engine, ids, boundary)
+        nats = records_nats(engine, ids, boundary, advance)
     found = np.bincount(np.concatenate(all_lines), weights=nats, minlength=count)
     named = np.concatenate(tokens.named)
     return found + NAMING_NATS * np.bincount(named, minlength=count), tokens.unknown

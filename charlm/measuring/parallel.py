@@ -201,17 +201,25 @@ def record_figures(
     return found
 
 
-def text_nats(engine: Engine, ids: np.ndarray) -> np.ndarray:
+def text_nats(
+    engine: Engine, ids: np.ndarray, advance: Callable[[int], None] = lambda tokens: None
+) -> np.ndarray:
     """The negative log-likelihood (T,), float64, of each of ids (T,), one text."""
-    return text_figures(SteppedReader(engine), ids)[0][0]
+    return text_figures(SteppedReader(engine), ids, advance=advance)[0][0]
 
 
-def records_nats(engine: Engine, ids: np.ndarray, boundary: int) -> np.ndarray:
+def records_nats(
+    engine: Engine,
+    ids: np.ndarray,
+    boundary: int,
+    advance: Callable[[int], None] = lambda tokens: None,
+) -> np.ndarray:
     """The negative log-likelihood (T,), float64, of each of ids (T,), record by record.
 
     Every record is read from the beginning; the boundary that ends it is predicted too.
     """
-    return record_figures(SteppedReader(engine), ids, record_begins(ids, boundary))[0]
+    begins = record_begins(ids, boundary)
+    return record_figures(SteppedReader(engine), ids, begins, advance=advance)[0]
 
 
 def cold_nats(engine: Engine, ids: np.ndarray, window: int) -> np.ndarray:

@@ -1,0 +1,80 @@
+"""What takes long moves a bar on a terminal, and what waits for one says so."""
+
+import os
+import pty
+
+import pytest
+from support.commands import start
+
+from charlm.cli import bars, main
+
+KNOWN = "the king shall have his own again.\n"
+
+
+@pytest.fixture
+def bars_shown(monkeypatch):
+    """What each bar of a command is made with, and how far it comes; stderr is a terminal."""
+    found = []
+
+    class Bar:
+        def __init__(self, total, **others):
+            self.total, self.n = total, 0
+            found.append(self)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *exception):
+            pass
+
+        close = __exit__
+
+        def update(self, more):
+            self.n += more
+
+    monkeypatch.setattr("tqdm.tqdm", Bar)
+    return found
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["eval", "model", "text"],
+        ["eval", "model", "text", "--cache", "10"],
+        ["compare", "model", "model", "text"],
+        ["score", "model", "text", "--worst", "2"],
+        ["score", "model", "text", "--sort"],
+        ["compress", "model", "text", "-o", "out"],
+        ["sample", "model", "--prompt-file", "text", "--length", "1"],
+    ],
+    ids=" ".join,
+)
+def test_a_bar_comes_to_the_end_of_the_text(model, tmp_path, monkeypatch, bars_shown, args):
+    (tmp_path / "text").write_text(KNOWN * 40)
+    monkeypatch.chdir(tmp_path)
+    assert main([str(model) if arg == "model" else arg for arg in args]) == 0
+    assert bars_shown
+    for bar in bars_shown:
+        # A text is read after a newline that is not part of it, and so is a prompt, which goes
+        # without its last one.
+        assert bar.total is None or abs(bar.total - bar.n) <= 1
+        assert abs(bar.n - len(KNOWN * 40)) <= 1
+
+
+def test_a_bar_is_for_a_terminal_and_for_what_takes_a_while(capsys):
+    with bars.bar(10) as shown:
+        shown.update(5)
+    assert capsys.readouterr().err == ""
+    assert bars.SHOWN_AFTER_S > 0
+
+
+@pytest.mark.parametrize("command", ["score", "decompress"])
+def test_who_waits_for_a_terminal_says_so(model, command):
+    ours, theirs = pty.openpty()
+    process = start(command, model, stdin=theirs)
+    os.close(theirs)
+    said = process.stderr.readline()
+    os.write(ours, b"\x04")
+    process.communicate(timeout=60)
+    os.close(ours)
+    assert said == b"reading from the terminal; Ctrl-D ends the text\n"
