@@ -112,6 +112,6 @@ def _metadata(model: Model, names: list[str]) -> dict[str, str]:
     }
     return {
         "charlm": json.dumps(about),
-        "tokenizer": tokenizer.to_json(),
+        "tokenizer": tokenizer.exported(),
         "network": json.dumps(network.config.to_dict()),
     }

@@ -53,7 +53,7 @@ def save(model: Model, path: Path, *, force: bool = False) -> None:
             safetensors.numpy.save_file, weights, folder / MODEL_NAME, "charlm_export", about
         )
         (folder / "network.json").write_text(json.dumps(_arguments(model)), encoding="utf-8")
-        (folder / "tokenizer.json").write_text(model.tokenizer.to_json(), encoding="utf-8")
+        (folder / "tokenizer.json").write_text(model.tokenizer.exported(), encoding="utf-8")
         (folder / MODULE).write_bytes(module)
 
 

@@ -50,7 +50,10 @@ class Tokenizer:
     @classmethod
     def from_json(cls, text: str) -> "Tokenizer":
         """The tokenizer stored in `text`. Raises DataError for anything that cannot be used."""
-        return cls(text, read(text))
+        form = read(text)
+        if form.level == "char":
+            text = forms.naming_unknown(text, forms.UNKNOWN)
+        return cls(text, form)
 
     @classmethod
     def from_file(cls, path: Path) -> "Tokenizer":
@@ -63,6 +66,15 @@ class Tokenizer:
     def to_json(self) -> str:
         """The stored form, character for character what it was made from."""
         return self._json
+
+    def exported(self) -> str:
+        """The stored form for other programs, which need a token of the vocabulary for the unknown.
+
+        Where there is no `<unk>` it is what `encode` puts with "replace". `from_json` undoes it.
+        """
+        if self.level != "char" or self.unknown is not None:
+            return self._json
+        return forms.naming_unknown(self._json, self.pieces[self._replacement].decode("utf-8"))
 
     def grown(self, pieces: Collection[bytes]) -> "Tokenizer":
         """The tokenizer with those of `pieces` that it lacks after all its own, which stay.

@@ -126,6 +126,15 @@ def pair_form(
     return _pairs(tokens, merges, PAIR_SPLITS["pairs"], normalize)
 
 
+def naming_unknown(stored: str, token: str) -> str:
+    """The stored form of characters in which `token` stands for what is unknown."""
+    form = json.loads(stored)
+    if form["model"]["unk_token"] == token:
+        return stored
+    form["model"]["unk_token"] = token
+    return _json(form)
+
+
 def grown(stored: str, symbols: Iterable[str]) -> str:
     """The stored form with `symbols`, which it lacks, after all its own."""
     form = json.loads(stored)

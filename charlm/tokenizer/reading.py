@@ -65,7 +65,12 @@ def _word_level(stored: dict[str, Any], model: dict[str, Any], normalize: str) -
     split = stored.get("pre_tokenizer")
     pattern = next((name for name, ours in forms.WORD_SPLITS.items() if split == ours), None)
     level = "char" if split == forms.CHAR_SPLIT else pattern and "word"
-    if level is None or stored.get("added_tokens") or model.get("unk_token") != forms.UNKNOWN:
+    # Of characters that are all known, an export names one of them for other programs.
+    unknown = model.get("unk_token")
+    named = unknown == forms.UNKNOWN or (
+        level == "char" and forms.UNKNOWN not in tokens and unknown in tokens
+    )
+    if level is None or stored.get("added_tokens") or not named:
         raise DataError("the tokenizer is of whole words, but not one that charlm made.")
     specials = {forms.BOUNDARY, forms.UNKNOWN}
     symbols = [token for token in tokens if token not in specials]
