@@ -142,6 +142,7 @@ def test_the_example_of_a_cell_is_a_cell(with_decay, charlm, corpus, tmp_path):
     assert b"no cell 'decay'" in unknown.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("laws", ["cells/test_cells.py", "network/test_network.py"])
 def test_every_law_is_applied_to_the_example_of_a_cell(with_decay, laws):
     done = with_decay("pytest", "-p", "decay_cell", f"tests/{laws}", "-k", "decay", "-v")

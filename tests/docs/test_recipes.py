@@ -4,10 +4,9 @@ import os
 import re
 import shutil
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from support.commands import write_program
 from support.paths import README as README_PATH
 
 README = README_PATH.read_text(encoding="utf-8")
@@ -47,9 +46,11 @@ def folder(charlm, model, both_sides_model, names_model, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def environment():
+def environment(tmp_path_factory):
     """The environment in which `charlm` is the one under test."""
-    return {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    programs = tmp_path_factory.mktemp("bin")
+    write_program(programs)
+    return {**os.environ, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
 
 
 @pytest.mark.parametrize("pipeline", [p for _, p in RECIPES if ENDLESS not in p])

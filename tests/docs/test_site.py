@@ -3,6 +3,7 @@
 import html
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import click
 import docs_pages
 import man_pages
 import pytest
+from support.commands import forked
 
 import charlm
 from charlm.cells import CELLS
@@ -20,14 +22,9 @@ FRONT, FIRST, *OTHERS = [page for page in PAGES if docs_pages.blocks(page)]
 
 # A charlm that trains a small network for a moment, whatever a page asks for.
 QUICK = """\
-import sys
-
-from charlm.cli import main
-
-args = sys.argv[1:]
-if args[:1] == ["train"]:
-    args += ["--steps", "10", "--width", "16", "--batch", "4", "--context", "16"]
-sys.exit(main(args))
+#!/bin/sh
+[ "$1" = train ] && set -- "$@" --steps 10 --width 16 --batch 4 --context 16
+exec {forked} "$@"
 """
 
 
@@ -39,7 +36,7 @@ def name_of(page):
 def path(tmp_path_factory):
     """A PATH on which the quick charlm comes first."""
     programs = tmp_path_factory.mktemp("bin")
-    (programs / "charlm").write_text(f"#!{sys.executable}\n{QUICK}")
+    (programs / "charlm").write_text(QUICK.format(forked=shlex.join(forked())))
     (programs / "charlm").chmod(0o755)
     return f"{programs}{os.pathsep}{os.environ['PATH']}"
 
@@ -69,10 +66,12 @@ def folder(path, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_the_tutorial_begins(folder):
     assert {"book.txt", "data", "run", "place"} <= {path.name for path in folder.iterdir()}
 
 
+@pytest.mark.slow
 def test_the_front_page_runs(folder, path, tmp_path):
     assert FRONT == docs_pages.FRONT
     (tmp_path / "books").mkdir()
@@ -80,6 +79,7 @@ def test_the_front_page_runs(folder, path, tmp_path):
     run_page(FRONT, tmp_path, path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", OTHERS, ids=name_of)
 def test_the_commands_of_a_page_run(page, folder, path, tmp_path):
     run_page(page, shutil.copytree(folder, tmp_path / "desk"), path)
@@ -109,6 +109,7 @@ def test_colours_are_shown_as_colours():
     assert found["shown"] == pre
 
 
+@pytest.mark.slow
 def test_the_example_of_the_library_runs(folder):
     page = (docs_pages.DOCS / "reference" / "library.md").read_text(encoding="utf-8")
     (program,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
@@ -139,6 +140,7 @@ def words(page):
     return " ".join(html.unescape(text).split())
 
 
+@pytest.mark.slow
 def test_the_reference_has_every_command_and_option(site):
     shown = words(site / "reference" / "commands" / "index.html")
     for ctx in man_pages.contexts():
@@ -152,6 +154,7 @@ def test_the_reference_has_every_command_and_option(site):
                 assert " ".join(text.replace("`", "").split()) in shown
 
 
+@pytest.mark.slow
 def test_the_reference_has_every_cell_and_the_library(site):
     page = (site / "reference" / "cells" / "index.html").read_text(encoding="utf-8")
     assert all(f"<code>{cell}</code>" in page for cell in CELLS)
@@ -164,6 +167,7 @@ def test_the_reference_has_every_cell_and_the_library(site):
     assert all(name in shown for name in charlm.__all__)
 
 
+@pytest.mark.slow
 def test_no_page_loads_anything_from_elsewhere(site):
     for page in site.rglob("*.html"):
         text = page.read_text(encoding="utf-8")

@@ -14,6 +14,7 @@ def bench(tmp_path_factory):
     return Bench(tmp_path_factory.mktemp("fuzzing"))
 
 
+@pytest.mark.slow
 @settings(max_examples=400, derandomize=True, deadline=None, database=None)
 @given(seed=st.integers(0, 2**32))
 def test_a_mutated_file_does_no_harm(bench, seed):

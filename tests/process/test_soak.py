@@ -4,9 +4,11 @@ import json
 import subprocess
 import sys
 
+import pytest
 from support.paths import ROOT
 
 
+@pytest.mark.slow
 def test_a_run_survives_being_killed():
     done = subprocess.run(
         [sys.executable, "-m", "bench.soak", "--kills", "5"],

@@ -9,6 +9,7 @@ from charlm.reporting.page import page
 from charlm.reporting.source import open_run
 
 pytest_plugins = ["support.browser"]
+pytestmark = pytest.mark.slow  # a browser
 
 
 @pytest.fixture(scope="module")

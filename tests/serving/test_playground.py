@@ -10,6 +10,7 @@ import pytest
 from support.serving import PATIENCE_S, serving
 
 pytest_plugins = ["support.browser"]
+pytestmark = pytest.mark.slow  # a browser
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 

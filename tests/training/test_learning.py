@@ -19,7 +19,7 @@ from charlm.training.trainer import Trainer
 # every cell on it, for a minute each.
 CHAIN = Chain(order=2, symbols="\nabcdef", length=450_000, seed=1)
 HELD_OUT = 20_000
-STEPS, BATCH, CONTEXT = 400, 16, 64
+BATCH, CONTEXT = 16, 64
 
 
 def test_the_chain_is_of_the_kind_of_the_corpus():
@@ -33,19 +33,30 @@ def ids():
     return np.array([CHAIN.symbols.index(symbol) for symbol in text])
 
 
-@pytest.mark.parametrize("cell", CELLS)
-def test_a_cell_comes_within_3_percent_of_the_entropy_rate(cell, ids):
+def share_of_entropy(cell, ids, steps):
+    """How many times the entropy rate a network of that cell takes to predict held-out text."""
     V = len(CHAIN.symbols)
     network = build(NetworkConfig(cell=cell, width=64), V)
-    config = TrainingConfig(seed=1, steps=STEPS, lr=default_lr(network.config, "adamw"))
+    config = TrainingConfig(seed=1, steps=steps, lr=default_lr(network.config, "adamw"))
     streams = ContiguousStreams(ids[:-HELD_OUT], rows=BATCH, context=CONTEXT, start=V, seed=1)
     one = Trainer(network, config, initial_weights(network, 1), streams, torch.device("cpu"))
-    for step in range(STEPS):
-        one.step((step + 0.5) / STEPS)
+    for step in range(steps):
+        one.step((step + 0.5) / steps)
     with torch.no_grad():
         w = network.arrange(one.weights)
         text = torch.from_numpy(ids[-HELD_OUT:].reshape(20, -1))
         logits, _ = network.scan(torch, w, text[:, :-1], network.initial_state(torch, w, 20))
     nats = -np.take_along_axis(log_softmax(logits.numpy()), text[:, 1:, None].numpy(), -1)
     known = CHAIN.order  # before that much was read, a prediction can't be as good
-    assert nats[:, known:].mean() / np.log(2) < 1.03 * CHAIN.entropy_bits_per_char()
+    return nats[:, known:].mean() / np.log(2) / CHAIN.entropy_bits_per_char()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_cell_comes_within_3_percent_of_the_entropy_rate(cell, ids):
+    assert share_of_entropy(cell, ids, 400) < 1.03
+
+
+@pytest.mark.parametrize("cell", ["lstm", "mingru"])
+def test_a_cell_soon_comes_within_12_percent_of_the_entropy_rate(cell, ids):
+    assert share_of_entropy(cell, ids, 120) < 1.12

@@ -181,6 +181,7 @@ ranks.leave(0)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("count", "cases"), [(3, []), (4, ["records", "fewer rows than ranks"])])
 def test_ranks_make_the_updates_of_one_and_each_goes_on_with_what_the_other_saved(
     torchrun, tmp_path, count, cases
@@ -227,6 +228,7 @@ def two(torchrun, corpus, tmp_path_factory):
     return run, done
 
 
+@pytest.mark.slow
 def test_two_processes_have_the_curve_of_one(charlm, corpus, two, tmp_path):
     run, done = two
     one = tmp_path / "one"
@@ -245,6 +247,7 @@ def test_two_processes_have_the_curve_of_one(charlm, corpus, two, tmp_path):
     assert {path.name for path in run.iterdir()} == {path.name for path in one.iterdir()}
 
 
+@pytest.mark.slow
 def test_what_two_have_saved_goes_on_with_one(charlm, two, tmp_path):
     run, _ = two
     copied = tmp_path / "run"
@@ -256,6 +259,7 @@ def test_what_two_have_saved_goes_on_with_one(charlm, two, tmp_path):
     assert log(copied)[-1]["val_nats_per_char"] < log(copied)[1]["loss_nats"]
 
 
+@pytest.mark.slow
 def test_a_killed_process_rejoins_and_nothing_is_lost(torchrun, corpus, two, tmp_path):
     run = tmp_path / "run"
     process = torchrun(
@@ -272,6 +276,7 @@ def test_a_killed_process_rejoins_and_nothing_is_lost(torchrun, corpus, two, tmp
     equal(run, two[0])
 
 
+@pytest.mark.slow
 def test_sigterm_saves_and_the_run_goes_on_exactly(torchrun, corpus, two, tmp_path):
     run = tmp_path / "run"
     process = torchrun(2, "-m", "charlm", "train", corpus, "-o", run, *OPTIONS)
@@ -362,12 +367,14 @@ cli.main([])
 """
 
 
+@pytest.mark.slow
 def test_a_second_interrupt_waits_for_nobody(torchrun, tmp_path):
     (tmp_path / "abort.py").write_text(ABORT)
     done = finish(torchrun(2, tmp_path / "abort.py"), timeout_s=200)
     assert b"exitcode  : 130" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_mistake_is_told_once(torchrun, corpus, tmp_path):
     """By the first of them, and torchrun tells of it in its own way after that."""
     (tmp_path / "run").mkdir()

@@ -118,6 +118,7 @@ def test_a_budget_ends_a_run_by_the_clock(data, tmp_path, monkeypatch):
     assert 10 < last["elapsed_s"] < 20
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a C++ compiler")
 @pytest.mark.filterwarnings("ignore")  # torch's own, while it compiles
 def test_a_compiled_step_gives_the_same_losses(data, tmp_path):

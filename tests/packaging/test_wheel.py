@@ -8,10 +8,11 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from support.paths import ROOT as REPOSITORY
 
 from charlm import corpora
 
-REPOSITORY = Path(__file__).parents[1]
+pytestmark = pytest.mark.slow
 PACKAGED = ("py", "html", "css", "js")
 # Pages are no modules, and must not be forgotten.
 PAGES = ("charlm/reporting/template/report.html", "charlm/serving/page/playground.html")
