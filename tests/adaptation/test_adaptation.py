@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from support.engines import TableEngine
+from support.params import quick
 
 from charlm.adaptation import Reader, learner, reader_of, text_nats
 from charlm.adaptation.cache import FIRST, Cache
@@ -137,7 +138,7 @@ def test_records_begin_anew_and_what_was_learned_is_kept(way):
 
 @every_network
 @every_way
-@pytest.mark.parametrize("t", [0, 4, 5, 12])
+@pytest.mark.parametrize("t", quick([4, 5], [0, 4, 5, 12]))
 def test_nothing_is_learned_before_it_was_predicted(kind, way, t):
     """What is expected at t depends on what comes before t alone, to the bit."""
     network, weights = make(kind)

@@ -202,6 +202,7 @@ def test_a_closed_stdin_has_nothing_to_read(run, line):
     is_clear(*run(line, stdin=""))
 
 
+@pytest.mark.slow
 def test_a_line_that_does_not_end(charlm, place):
     """Twenty megabytes of one line, in an address space of one gigabyte."""
     (place / "ENDLESS").write_text("the king " * (20 << 20 >> 3))

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from support.params import quick
 from support.trainers import V, equal, run, trainer
 
 from charlm.cells import CELLS
@@ -183,7 +184,7 @@ def test_a_penalty_shrinks_what_it_penalises_and_is_not_in_the_loss_that_is_told
 
 
 @pytest.mark.parametrize(("cell", "options"), NETWORKS)
-@pytest.mark.parametrize("kind", ["plain", "variational"])
+@pytest.mark.parametrize("kind", quick(["variational"], ["plain", "variational"]))
 def test_every_network_with_everything_is_resumed_exactly(cell, options, kind):
     settings = {"cell": cell, "options": options, "layers": None, "dropout_kind": kind}
     settings |= EVERYTHING

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from support.clock import Clock
+from support.params import quick
 from support.runs import SMALL_NETWORK, SMALL_RUN, differ, final_weights, log, run, stop_at
 
 from charlm import model_file
@@ -294,7 +295,7 @@ def test_the_first_and_the_last_update_both_move_the_weights(data, tmp_path):
 
 
 @pytest.mark.parametrize("width", [16, 100, 37])
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", quick(["lstm", "rwkv"], CELLS))
 def test_muon_takes_any_width(data, tmp_path, cell, width):
     network = {"cell": cell, "width": width, "layers": 2}
     _, outcome = run(data, tmp_path / "a", network=network, training={"optimizer": "muon"})

@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from support.params import quick
 from support.trainers import V, equal, run, trainer
 
 from charlm.cells import CELLS
@@ -20,7 +21,7 @@ from charlm.training.streams import RecordStreams
 from charlm.training.trainer import Trainer
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", quick(["rnn", "lstm", "mingru", "rwkv"], CELLS))
 def test_learns_a_text_that_can_be_learned(cell):
     losses = run(trainer(cell=cell), 150)
     assert losses[0] == pytest.approx(math.log(V), abs=0.8)
@@ -28,7 +29,7 @@ def test_learns_a_text_that_can_be_learned(cell):
     assert np.mean(losses[-10:]) < 0.1
 
 
-both_precisions = pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+both_precisions = pytest.mark.parametrize("precision", quick(["float32"], ["float32", "bfloat16"]))
 
 
 @both_precisions
@@ -250,7 +251,7 @@ def test_clipping_bounds_the_update():
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", quick(["lstm", "rwkv"], CELLS))
 def test_every_precision_learns(precision, cell):
     one = trainer(precision=precision, cell=cell)
     losses = run(one, 60)
