@@ -1,6 +1,9 @@
 """Exact likelihoods as sums, divided once.
 
 A `Score` adds up; bits per character, bits per byte and perplexity are properties of the sums.
+Perplexity and bits per character are those of what the model reads, where `<unk>` is a token like
+any other. Bits per byte are those of the very bytes: what the tokens do not tell of them is named
+too, so that figures of any two models can be compared.
 """
 
 import math
@@ -9,13 +12,19 @@ from typing import Any
 
 import numpy as np
 
+# To name one code point of all there are: what a symbol costs that no token stands for.
+NAMING_NATS = math.log(0x110000)
+
 
 @dataclass(frozen=True)
 class Score:
     """How well a text was predicted: sums that can be added to those of other texts.
 
-    `nats` is the summed negative log-likelihood of `tokens`, which stand for `chars` characters
-    and `bytes` bytes; `unknown` counts the tokens that the vocabulary could not name.
+    `nats` is the summed negative log-likelihood of `tokens`, which stand for `chars` characters,
+    as the model reads them, and `bytes` bytes of the original. `unknown` counts the tokens outside
+    the vocabulary, and `unknown_nats` is their part of `nats`: that of `<unk>`, or NAMING_NATS a
+    character where the model has none. `unread` counts the characters that the tokens do not tell:
+    what `<unk>` stands for, and what is dropped or changed before a text is read.
     """
 
     nats: float = 0.0
@@ -23,6 +32,8 @@ class Score:
     chars: int = 0
     bytes: int = 0
     unknown: int = 0
+    unknown_nats: float = 0.0
+    unread: int = 0
 
     def __add__(self, other: "Score") -> "Score":
         if not isinstance(other, Score):
@@ -33,6 +44,8 @@ class Score:
             self.chars + other.chars,
             self.bytes + other.bytes,
             self.unknown + other.unknown,
+            self.unknown_nats + other.unknown_nats,
+            self.unread + other.unread,
         )
 
     def __radd__(self, other: int) -> "Score":
@@ -56,14 +69,19 @@ class Score:
 
     @property
     def bits_per_byte(self) -> float:
-        """Bits per byte; NaN for an empty text."""
-        return _ratio(self.nats, self.bytes) / math.log(2)
+        """Bits per byte, `unread` characters named; NaN for an empty text."""
+        return _ratio(self.nats + NAMING_NATS * self.unread, self.bytes) / math.log(2)
 
     @property
     def perplexity(self) -> float:
         """The exponential of the nats per token; NaN for an empty text, inf beyond float64."""
-        nats = _ratio(self.nats, self.tokens)
-        return math.exp(nats) if not nats > 709 else math.inf
+        return _exponential(_ratio(self.nats, self.tokens))
+
+    @property
+    def perplexity_excluding_unknown(self) -> float:
+        """The perplexity over the tokens that are known, each after all that was read before it."""
+        nats, tokens = self.nats - self.unknown_nats, self.tokens - self.unknown
+        return _exponential(_ratio(nats, tokens))
 
 
 def token_nats(engine: Any, ids: np.ndarray, state: Any = None) -> tuple[np.ndarray, Any]:
@@ -96,6 +114,10 @@ def nats_of(logits: np.ndarray, ids: np.ndarray) -> np.ndarray:
     shifted = logits - logits.max(axis=-1, keepdims=True)
     totals = np.exp(shifted).sum(axis=-1, dtype=np.float64)
     return np.log(totals) - np.take_along_axis(shifted, ids[:, None], axis=-1)[:, 0]
+
+
+def _exponential(nats: float) -> float:
+    return math.exp(nats) if not nats > 709 else math.inf
 
 
 def _ratio(total: float, count: int) -> float:

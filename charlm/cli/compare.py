@@ -28,7 +28,8 @@ def command(models: tuple[Path, ...], file: Path, as_json: bool) -> None:
 
     Models of characters, bytes, words and byte pairs are compared on the same bytes. A symbol that
     a model does not know costs log2(1114112) bits for each of its characters: as much as to name
-    one code point of all there are.
+    one code point of all there are. So does what a model does not read: carriage returns and blank
+    lines between its records, and characters that have another form in its normal form.
 
     \b
     charlm compare gru lstm test.txt
@@ -42,11 +43,13 @@ def command(models: tuple[Path, ...], file: Path, as_json: bool) -> None:
 
     from charlm.measuring import evaluation
     from charlm.measuring.bootstrap import difference, interval
-    from charlm.measuring.lines import NAMING_NATS, line_nats, line_sizes
+    from charlm.measuring.lines import line_nats, line_sizes
+    from charlm.measuring.records import MARK
+    from charlm.score import NAMING_NATS
 
     loaded = [evaluation.load(path) for path in models]
-    data = _read(file)
-    text = _decoded(data, file, only_bytes=all(m.tokenizer.level == "byte" for m in loaded))
+    data = _read(file).removeprefix(MARK)
+    text = data.decode("utf-8", "surrogateescape")
     sizes = line_sizes(data)
     nats, unknown = [], []
     for path, model in zip(models, loaded, strict=True):
@@ -115,13 +118,3 @@ def _read(file: Path) -> bytes:
     if not data:
         raise DataError(f"{name} is empty; give some text to compare the models on.")
     return data
-
-
-def _decoded(data: bytes, file: Path, *, only_bytes: bool) -> str:
-    try:
-        return data.decode("utf-8", "surrogateescape" if only_bytes else "strict")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{file} is not UTF-8 (byte 0x{data[error.start]:02X} at offset {error.start})."
-            " Re-save it as UTF-8, or compare models of bytes only."
-        ) from error

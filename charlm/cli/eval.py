@@ -22,7 +22,9 @@ from charlm.config import UNKNOWN_POLICIES, AdaptationConfig
 @click.option(
     "--unknown",
     type=click.Choice(UNKNOWN_POLICIES),
-    help="What to do with characters of a file that the model does not know (default: error).",
+    help="What to do with symbols of a file that the model does not know: they are counted in any"
+    " case, and skipped they cost 20.1 bits a character (default: <unk> where the model has it,"
+    " else skip).",
 )
 @click.option(
     "--protocol",
@@ -45,6 +47,11 @@ def command(
     MODEL is a run directory or a model file. Every token is predicted once, from all that comes
     before it in the text or in its record, and a file is read as `charlm prep` would read it. The
     interval is one of 95 %, by the bootstrap over records, or over blocks of 256 tokens.
+
+    Bits per character and perplexity are those of what MODEL reads, with <unk> as a token like any
+    other; the second perplexity is that of the known tokens. Bits per byte are those of the very
+    bytes: unread characters, such as what <unk> stands for, or the carriage returns of records,
+    cost 20.1 bits each.
 
     --protocol nanogpt adds the mean loss in nats per token that nanoGPT's estimate has as its
     expectation: windows of 256 tokens, each from a cold start with one token known. A window's
@@ -79,8 +86,8 @@ def command(
         split = split or "val"
         found = evaluation.of_corpus(loaded, text, split)
     else:
-        found = evaluation.of_file(loaded, text, unknown or "error")
-    with bar(len(found.ids), "tokens") as shown:
+        found = evaluation.of_file(loaded, text, unknown)
+    with bar(len(found.symbols.ids), "tokens") as shown:
         result = evaluation.evaluate(
             loaded, found, config, cold=protocol == "nanogpt", advance=shown.update
         )
@@ -95,10 +102,12 @@ def command(
         "nats_per_char": score.nats_per_char,
         "bits_per_byte": score.bits_per_byte,
         "perplexity": score.perplexity,
+        "perplexity_excluding_unknown": score.perplexity_excluding_unknown,
         "tokens": score.tokens,
         "chars": score.chars,
         "bytes": score.bytes,
         "unknown": score.unknown,
+        "unread": score.unread,
     }
     if result.cold_nats is not None:
         about["nanogpt_nats_per_token"] = result.cold_nats

@@ -17,6 +17,7 @@ from charlm.errors import ConfigError
 if TYPE_CHECKING:
     import numpy as np
 
+    from charlm.measuring.symbols import Symbols
     from charlm.model_file import Model
 
 READ_AT_MOST = 20_000  # symbols, unless told
@@ -60,9 +61,8 @@ WAYS = ("unit", "units", "memory", "gradient")
 @click.option(
     "--unknown",
     type=click.Choice(UNKNOWN_POLICIES),
-    default="skip",
-    show_default=True,
-    help="What to do with characters that the model does not know.",
+    help="What to do with symbols that the model does not know (default: <unk> where the model has"
+    " it, else skip, at 20.1 bits a character).",
 )
 @click.option(
     "--color",
@@ -76,7 +76,7 @@ def command(
     model: Path,
     text: Path | None,
     limit: int,
-    unknown: str,
+    unknown: str | None,
     color: str,
     as_json: bool,
     **way: Any,
@@ -124,11 +124,12 @@ def command(
             f"{model} was trained on records, and --memory and --gradient look back over one"
             " running text; leave them out."
         )
-    read = evaluation.of_file(loaded, text or Path("-"), unknown)
-    ids, opening = read.ids, read.opening
-    if len(ids) > limit:
-        click.echo(f"the first {limit:,} of {counted(len(ids), 'symbol')} (--limit)", err=True)
-        ids = ids[:limit]
+    text_read = evaluation.of_file(loaded, text or Path("-"), unknown)
+    if len(text_read.symbols.ids) > limit:
+        count = len(text_read.symbols.ids)
+        click.echo(f"the first {limit:,} of {counted(count, 'symbol')} (--limit)", err=True)
+    symbols, opening = text_read.symbols.first(limit), text_read.opening
+    ids = symbols.read
     back = way["back"] or BACK
     if way["units"]:
         rows = _units(loaded, ids, opening, way["top"] or 1)
@@ -137,14 +138,14 @@ def command(
     elif way["gradient"]:
         rows = _gradient(loaded, ids, back, everything=as_json)
     else:
-        _coloured_text(loaded, ids, opening, way["unit"], color, as_json)
+        _coloured_text(loaded, symbols, opening, way["unit"], color, as_json)
         return
     _write(rows, as_json)
 
 
 def _coloured_text(
     model: "Model",
-    ids: "np.ndarray",
+    read: "Symbols",
     opening: Sequence[int],
     unit: str | None,
     color: str,
@@ -153,25 +154,66 @@ def _coloured_text(
     """The text with a figure for each symbol: its bits, or a unit's value after it."""
     from charlm.inspection.units import Units
     from charlm.inspection.walking import texts_of, walk
+    from charlm.tokenizer.symbols import readable
 
     units = Units(model.network)
     number = None if unit is None else units.number(unit)
     name = "bits" if unit is None else "value"
-    values = [
+    found = [
         nats / math.log(2) if number is None else float(units.values(state)[number])
-        for nats, state in walk(model, ids, opening)
+        for nats, state in walk(model, read.read, opening)
+    ]
+    values = _of_all(read, found, bits=number is None)
+    symbols = [
+        model.tokenizer.symbol(id)
+        if own is None
+        else readable(own.encode("utf-8", "surrogateescape"))
+        for id, own in _with_own(read, read.ids.tolist())
     ]
     if as_json:
-        symbols = map(model.tokenizer.symbol, ids.tolist())
         pairs = zip(symbols, values, strict=True)
         _write(({"symbol": symbol, name: value} for symbol, value in pairs), as_json)
         return
     background = surprise if number is None else within(values)
-    pieces = zip(texts_of(model, ids), map(background, values), strict=True)
+    shades = [
+        background(value if own is None or number is not None else math.inf)
+        for value, own in _with_own(read, values)
+    ]
+    texts = iter(texts_of(model, read.read))
+    shown = [
+        next(texts) if id >= 0 and own is None else _unknown_text(texts, id, own)
+        for id, own in _with_own(read, read.ids.tolist())
+    ]
+    pieces = zip(shown, shades, strict=True)
     if not coloured(color):
         pieces = ((text, None) for text, _ in pieces)
     for line in shaded_lines(pieces):
         click.echo(line, color=True)  # click would take the colours out for a pipe
+
+
+def _with_own(read: "Symbols", values: list) -> Iterator[tuple[Any, str | None]]:
+    """Each value with its symbol's own text, where that is outside the vocabulary."""
+    return ((value, read.unknown.get(place)) for place, value in enumerate(values))
+
+
+def _unknown_text(texts: Iterator[str], id: int, own: str) -> str:
+    if id >= 0:
+        next(texts)  # that of `<unk>`, or of what stands for it
+    return own
+
+
+def _of_all(read: "Symbols", found: list[float], *, bits: bool) -> list[float]:
+    """The figures of all symbols; one that is not read has the bits of its name, or leaves a unit
+    where it is."""
+    if bits:
+        import numpy as np
+
+        return (read.priced(np.array(found) * math.log(2)) / math.log(2)).tolist()
+    values, latest, left = [], 0.0, iter(found)
+    for id in read.ids.tolist():
+        latest = next(left) if id >= 0 else latest
+        values.append(latest)
+    return values
 
 
 def _units(

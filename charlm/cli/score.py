@@ -31,14 +31,20 @@ Show = Callable[["Record", "Scored"], str]
 @click.command("score", short_help="Measure how well a model predicts each line of a text.")
 @click.argument("model", type=PATH)
 @click.argument("files", nargs=-1, type=PATH, metavar="[FILE]...")
-@click.option("-0", "--null", is_flag=True, help="Records end with a NUL, not with a newline.")
+@click.option("-0", "--null", is_flag=True, help="Records end with a NUL.")
+@click.option(
+    "--records",
+    "kind",
+    type=click.Choice(["line", "blank", "file"]),
+    help="What ends a record, a blank line being blank (default: as in the model's corpus; a line"
+    " where that was running text).",
+)
 @click.option(
     "--unknown",
     type=click.Choice(UNKNOWN_POLICIES),
-    default="skip",
-    show_default=True,
     help="What to do with symbols that the model does not know: they are counted in any case, and"
-    " skipped they cost 20.1 bits a character, as much as to name one.",
+    " skipped they cost 20.1 bits a character, as much as to name one (default: <unk> where the"
+    " model has it, else skip).",
 )
 @click.option("--running", is_flag=True, help="Read on from record to record, as one text.")
 @click.option("--min-bpb", type=float, help="Only records of at least so many bits per byte.")
@@ -64,7 +70,8 @@ def command(
     model: Path,
     files: tuple[Path, ...],
     null: bool,
-    unknown: str,
+    kind: str | None,
+    unknown: str | None,
     running: bool,
     min_bpb: float | None,
     max_bpb: float | None,
@@ -74,10 +81,16 @@ def command(
 ) -> None:
     """Measure how well MODEL, a run directory or a model file, predicts the FILEs (or stdin).
 
-    A line is a record, and is read by itself. Its end is part of it: one symbol, one character, one
-    byte. For each record one line goes to stdout as soon as its turn comes, with tabs between its
-    columns: bits, bits per character, bits per byte, perplexity, characters, unknown symbols, and
-    the text (in which \\n, \\t, \\\\ and \\x1b stand for what would end the line or the column).
+    A record is what it was in MODEL's corpus, a line where that was running text, and is read by
+    itself. Its end is part of it. For each record one line goes to stdout as soon as its turn
+    comes, with tabs between its columns: bits, bits per character, bits per byte, perplexity,
+    characters, unknown symbols, and the text (where \\n, \\t, \\\\ and \\x1b stand for what would
+    end the line or the column). A model of records has never seen an empty one, and passes over it.
+
+    Bits, bits per character and perplexity are those of what MODEL reads, with <unk> as a token
+    like any other. Bits per byte are those of the very bytes: what <unk> stands for is named, and
+    so is what MODEL does not read, such as the carriage returns of its records. Bytes that are not
+    UTF-8 are unknown symbols, and come out as they came in.
 
     --each has the record's number in its file, the symbol's place in the record, the symbol, its
     bits, the likeliest symbol, and the bits that one would have taken.
@@ -134,21 +147,22 @@ def command(
     if not files or Path("-") in files:
         say_waiting()
     tokenizer = loaded.tokenizer
-    form = records.Form(
-        null=null,
-        errors="surrogateescape" if tokenizer.level == "byte" else "strict",
-        crlf=loaded.records != "none",
-    )
+    by_record = loaded.records != "none"
+    kind = kind or (loaded.records if by_record else "line")
+    form = records.Form(null=null, crlf=by_record, kind=kind)
     arriving = records.read(files, form)
-    if unknown == "error":
-        arriving = _known(tokenizer, arriving)
+    passed = _Passed(null=null)
+    if by_record:
+        arriving = map(passed.over, arriving)
     scorer = Scorer(loaded, unknown, config, favourites=each)
+    if unknown == "error":
+        arriving = _known(scorer, arriving)
     if each:
         show = _symbols(tokenizer, as_json)
     elif coloured(color):
-        show = _shades(tokenizer, scorer.end, skip=unknown == "skip")
+        show = _shades(tokenizer, ends=scorer.end is not None)
     elif text_only or color:
-        show = _texts("\0" if null else "\n")
+        show = _texts("\0" if null else {"line": "\n", "blank": "\n\n", "file": ""}[kind])
     else:
         show = _json if as_json else _row
     if header:
@@ -156,7 +170,7 @@ def command(
     kept: list[tuple[float, int, Record, Scored]] = []
     rows_show = sys.stdout.isatty() and worst is None and not sort
     shown = None if rows_show else bar(_size_bytes(files))
-    for turn, (record, scored) in enumerate(_score(scorer, arriving, running)):
+    for turn, (record, scored) in enumerate(_score(scorer, arriving, running, by_record)):
         if shown is not None:
             shown.update(scored.score.bytes)
         bpb = scored.score.bits_per_byte if scored.score.bytes else 0.0
@@ -173,6 +187,30 @@ def command(
         shown.close()
     for *_, record, scored in sorted(kept, reverse=worst is not None):
         sys.stdout.write(show(record, scored))
+    passed.say()
+
+
+class _Passed:
+    """Takes the empty records out, and says how many there were."""
+
+    def __init__(self, *, null: bool) -> None:
+        self._count = 0
+        self._null = null
+
+    def over(self, records: list["Record"]) -> list["Record"]:
+        """Those that are not empty."""
+        some = [record for record in records if record.text]
+        self._count += len(records) - len(some)
+        return some
+
+    def say(self) -> None:
+        """On stderr, where there were any."""
+        if self._count:
+            what = "record" if self._null else "line"
+            click.echo(
+                f"passed over {self._count:,} empty {what}{'' if self._count == 1 else 's'}",
+                err=True,
+            )
 
 
 def _size_bytes(files: tuple[Path, ...]) -> int | None:
@@ -188,12 +226,12 @@ def _refuse_together(options: dict[str, Any]) -> None:
         raise click.UsageError(f"Give {' or '.join(given)}, not both.")
 
 
-def _known(tokenizer: "Tokenizer", arriving: Iterator[list["Record"]]) -> Iterator[list["Record"]]:
+def _known(scorer: "Scorer", arriving: Iterator[list["Record"]]) -> Iterator[list["Record"]]:
     """The records up to one with a symbol outside the vocabulary, and its error then."""
     for records in arriving:
         for k, record in enumerate(records):
             try:
-                tokenizer.encode(record.text)
+                scorer.check(record.text)
             except DataError as error:
                 yield records[:k]
                 raise DataError(f"{record.file}, record {record.number:,}: {error}") from error
@@ -201,18 +239,21 @@ def _known(tokenizer: "Tokenizer", arriving: Iterator[list["Record"]]) -> Iterat
 
 
 def _score(
-    scorer: "Scorer", arriving: Iterator[list["Record"]], running: bool
+    scorer: "Scorer", arriving: Iterator[list["Record"]], running: bool, by_record: bool
 ) -> Iterator[tuple["Record", "Scored"]]:
     """Each record with what it scores; what was written about them is out before more is read."""
     before = None
     for records in arriving:
         if running:
             for record in records:
-                scored, before = scorer.read_on(record.text, before)
+                # What nothing ended has no end in one text.
+                end = "\n" if record.end or not record.text else ""
+                scored, before = scorer.read_on(record.text, before, end)
                 yield record, scored
         else:
             texts = (record.text for record in records)
-            yield from zip(records, scorer.score(texts), strict=True)
+            ends = (record.end or None for record in records) if by_record else None
+            yield from zip(records, scorer.score(texts, ends), strict=True)
         sys.stdout.flush()
 
 
@@ -231,26 +272,34 @@ def _json(record: "Record", scored: "Scored") -> str:
     figures = zip(COLUMNS, _figures(scored.score), strict=True)
     about = {"file": record.file, "record": record.number}
     about |= {name: value if math.isfinite(value) else None for name, value in figures}
+    without = scored.score.perplexity_excluding_unknown
     about |= {"bytes": scored.score.bytes, "tokens": scored.score.tokens}
+    about |= {"perplexity_excluding_unknown": without if math.isfinite(without) else None}
+    about |= {"unread": scored.score.unread}
     text = record.text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     return json_line({**about, "text": text}) + "\n"
 
 
 def _symbols(tokenizer: "Tokenizer", as_json: bool) -> Show:
     """One line for each symbol, as columns or as JSON."""
-    name = functools.cache(tokenizer.symbol)
+    from charlm.tokenizer.symbols import readable
+
+    name = functools.cache(lambda id: "" if id < 0 else tokenizer.symbol(id))
 
     def show(record: "Record", scored: "Scored") -> str:
         bits, best = scored.nats / math.log(2), scored.favourite_nats / math.log(2)
         parts = zip(scored.ids.tolist(), bits, scored.favourites.tolist(), best, strict=True)
         lines = []
         for place, (id, cost, favourite, low) in enumerate(parts, 1):
+            own = scored.unknown.get(place - 1)
+            symbol = name(id) if own is None else readable(own.encode("utf-8", "surrogateescape"))
             if as_json:
-                values = record.number, place, name(id), float(cost), name(favourite), float(low)
+                expected = (name(favourite), float(low)) if favourite >= 0 else (None, None)
+                values = record.number, place, symbol, float(cost), *expected
                 about = dict(zip(SYMBOL_COLUMNS, values, strict=True))
-                lines.append(json_line({"file": record.file, **about}))
+                lines.append(json_line({"file": record.file, **about, "unknown": own is not None}))
             else:
-                row = f"{record.number}\t{place}\t{name(id)}\t{cost:.4f}"
+                row = f"{record.number}\t{place}\t{symbol}\t{cost:.4f}"
                 lines.append(f"{row}\t{name(favourite)}\t{low:.4f}")
         return "".join(f"{line}\n" for line in lines)
 
@@ -258,31 +307,25 @@ def _symbols(tokenizer: "Tokenizer", as_json: bool) -> Show:
 
 
 def _texts(separator: str) -> Show:
-    """The text as it came in; what did not end gets its end before something follows."""
+    """The text as it came in; what did not end gets its end before something else follows."""
     owed = ""
 
     def show(record: "Record", scored: "Scored") -> str:
         nonlocal owed
-        before, owed = owed, "" if record.end else separator
+        before, owed = owed, "" if record.end or record.goes_on else separator
         return for_stdout(before + record.text + record.end)
 
     return show
 
 
-def _shades(tokenizer: "Tokenizer", end: int | None, *, skip: bool) -> Show:
-    """The text in colours, a line for each record."""
-    from charlm.tokenizer.normalizing import normalized
+def _shades(tokenizer: "Tokenizer", *, ends: bool) -> Show:
+    """The text in colours, a line for each record; an unknown symbol has the strongest."""
 
     def show(record: "Record", scored: "Scored") -> str:
-        bits, end_bits = scored.nats / math.log(2), 0.0
-        ids = scored.ids
-        if end is not None:
+        bits, ids, end_bits = scored.nats / math.log(2), scored.ids, 0.0
+        if ends and len(ids):
             ids, bits, end_bits = ids[:-1], bits[:-1], float(bits[-1])
-        pieces = pieces_of(tokenizer, ids, bits)
-        # What was left out is shown without a shade; what was replaced is shown as it was read.
-        text = normalized(record.text, tokenizer.normalize)
-        if not skip and scored.score.unknown:
-            text = "".join(piece for piece, _ in pieces)
-        return shaded(text, pieces, end_bits) + "\n"
+        pieces = pieces_of(tokenizer, ids, bits, scored.unknown)
+        return shaded(pieces, end_bits) + "\n"
 
     return show

@@ -2,11 +2,12 @@
 
 import itertools
 import json
+import math
 import os
 import re
 import sys
 from bisect import bisect
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -55,21 +56,12 @@ def one_line(text: str) -> str:
     return _FOR_LISTS.sub(_escape, text)
 
 
-def shaded(text: str, pieces: list[tuple[str, float]], end_bits: float) -> str:
-    """The text for a terminal, one line, each of its pieces on a background that tells its bits.
+def shaded(pieces: list[tuple[str, float]], end_bits: float) -> str:
+    """A text for a terminal, one line, each of its pieces on a background that tells its bits.
 
-    `pieces` are (text, bits) in the order in which they stand in `text`; what is in none has no
-    background. The end shows as a space where it is a surprise.
+    `pieces` are (text, bits), one after another. The end shows as a space where it is a surprise.
     """
-    runs: list[Run] = []
-    at = 0
-    for piece, bits in pieces:
-        found = text.find(piece, at)
-        if found < 0:
-            continue
-        runs += [(text[at:found], None), (piece, surprise(bits))]
-        at = found + len(piece)
-    runs.append((text[at:], None))
+    runs: list[Run] = [(piece, surprise(bits)) for piece, bits in pieces]
     if (background := surprise(end_bits)) is not None:
         runs.append((" ", background))
     return _painted(runs)
@@ -119,17 +111,25 @@ def bar(share: float) -> str:
 
 
 def pieces_of(
-    tokenizer: "Tokenizer", ids: "np.ndarray", bits: "np.ndarray"
+    tokenizer: "Tokenizer", ids: "np.ndarray", bits: "np.ndarray", unknown: Mapping[int, str]
 ) -> list[tuple[str, float]]:
-    """The text of ids (T,) with its bits (T,); characters of several ids come whole."""
-    return list(_pieces(tokenizer.decoder("surrogateescape").feed, ids.tolist(), bits.tolist()))
+    """The text of ids (T,) with its bits (T,); characters of several ids come whole.
+
+    `unknown` has the text of symbols outside the vocabulary by their place: nothing is more of a
+    surprise, whatever `<unk>` took.
+    """
+    feed = tokenizer.decoder("surrogateescape").feed
+    return list(_pieces(feed, ids.tolist(), bits.tolist(), unknown))
 
 
 def _pieces(
-    feed: Callable[[int], str], ids: list[int], bits: list[float]
+    feed: Callable[[int], str], ids: list[int], bits: list[float], unknown: Mapping[int, str]
 ) -> Iterator[tuple[str, float]]:
     owed = 0.0
-    for id, cost in zip(ids, bits, strict=True):
+    for place, (id, cost) in enumerate(zip(ids, bits, strict=True)):
+        if place in unknown:
+            yield unknown[place], math.inf
+            continue
         owed += cost
         if text := feed(id):
             yield text, owed

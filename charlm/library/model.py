@@ -118,13 +118,15 @@ class Model:
         return _pieces(session, session.row(0, session.opening(prompt), None))
 
     @errors_for_programs()
-    def score(self, text: str, *, unknown: str = "skip") -> Score:
+    def score(self, text: str, *, unknown: str | None = None) -> Score:
         """How well the model predicts `text`: sums, and bits per character or byte of them.
 
         It is what `charlm score -0` says of a record: the text is read by itself, and its end is
-        one symbol of it. `unknown` is as there. Scores of several texts add up.
+        one symbol of it. `unknown` is as there: without it a symbol outside the vocabulary is
+        `<unk>` where the model has that, else it is skipped. Scores of several texts add up.
         """
-        check_unknown(unknown)
+        if unknown is not None:
+            check_unknown(unknown)
         with of_use(self.contents.weights):
             if unknown not in self._scorers:
                 self._scorers[unknown] = Scorer(self.contents, unknown)
@@ -164,7 +166,7 @@ class Model:
         return engine_of(self.contents.network, self.contents.weights, self._device)
 
     @cached_property
-    def _scorers(self) -> dict[str, Scorer]:
+    def _scorers(self) -> dict[str | None, Scorer]:
         return {}
 
     def _session(self, options: SampleOptions) -> Session:

@@ -7,22 +7,24 @@ from pathlib import Path
 import numpy as np
 
 from charlm import adaptation, model_file
-from charlm.config import PLAINLY, AdaptationConfig, PrepConfig
+from charlm.config import PLAINLY, AdaptationConfig
 from charlm.errors import ConfigError, DataError
 from charlm.measuring.bootstrap import block_begins, interval
 from charlm.measuring.parallel import cold_nats, record_begins, records_nats, text_nats
+from charlm.measuring.records import Form, Record
+from charlm.measuring.records import read as records_of
+from charlm.measuring.symbols import (
+    Symbolizer,
+    Symbols,
+    UnknownSymbolsError,
+    joined,
+    piece_chars,
+    unread_of_corpus,
+)
 from charlm.model_file import Model
-from charlm.preparation.reading import Reader
-from charlm.preparation.records import BOUNDARY_CHARS
-from charlm.preparation.sources import Source
-from charlm.preparation.spool import id_type
 from charlm.sampling.engine import NumpyEngine
 from charlm.sampling.text import opening
 from charlm.score import Score
-from charlm.tokenizer import Tokenizer
-from charlm.tokenizer.encoders import Encoder, encoder
-from charlm.tokenizer.reading import read
-from charlm.tokenizer.symbols import code_point
 
 WINDOW = 256  # tokens that nanoGPT's character example predicts at once: its block_size
 NAMED = 10  # unknown characters in one message
@@ -30,15 +32,14 @@ NAMED = 10  # unknown characters in one message
 
 @dataclass(frozen=True)
 class Text:
-    """The ids (T,) of a text, and how many characters, bytes and unknown symbols they stand for.
+    """The symbols of a text, and the `opening` that is read before the first: a text begins a line.
 
-    `opening` is read before the first of them: a text begins a line.
+    `own_chars` (T,) has the characters of each symbol, which are shared out where they are not
+    known, as those of the unknown words of a corpus are.
     """
 
-    ids: np.ndarray
-    chars: int
-    bytes: int
-    unknown: int
+    symbols: Symbols
+    own_chars: np.ndarray
     opening: Sequence[int] = ()
 
 
@@ -68,12 +69,6 @@ def load(path: Path) -> Model:
     return model
 
 
-def raw_encoder(tokenizer: Tokenizer) -> Encoder:
-    """What gives a text its ids, and -1 for each symbol outside the vocabulary."""
-    stored = tokenizer.to_json()
-    return encoder(read(stored), stored)
-
-
 def of_corpus(model: Model, path: Path, split: str) -> Text:
     """The split of the corpus at `path`. Raises DataError where the model cannot read it."""
     from charlm.corpus import Corpus  # here because a text alone needs none of it
@@ -93,43 +88,48 @@ def of_corpus(model: Model, path: Path, split: str) -> Text:
     size = corpus.size(split)
     if not size.tokens:
         raise DataError(f"{path} has no {split} split; prepare it with --{split}, or take another.")
-    ids = corpus.ids(split)
-    unknown = int(np.count_nonzero(ids == corpus.tokenizer.unknown))  # 0 where there is no <unk>
-    begin = opening(model.tokenizer, model.records)
-    return Text(ids, size.chars, size.bytes, unknown, begin)
+    ids, tokenizer = corpus.ids(split), corpus.tokenizer
+    unknown = np.flatnonzero(ids == corpus.tokenizer.unknown).tolist()  # none without <unk>
+    chars = _chars_by_token(model, ids, len(unknown), size.chars)
+    unread = unread_of_corpus(tokenizer, model.records, ids, size.chars)
+    own = dict.fromkeys(unknown, "")  # which a corpus does not have
+    symbols = Symbols(ids, own, size.chars, size.bytes, np.zeros(unread, np.int8))
+    return Text(symbols, chars, opening(model.tokenizer, model.records))
 
 
-def of_file(model: Model, path: Path, unknown: str) -> Text:
+def of_file(model: Model, path: Path, unknown: str | None = None) -> Text:
     """The text in a file (`Path("-")` is stdin), read as `charlm prep` reads one.
 
-    `unknown`, one of config.UNKNOWN_POLICIES, says what becomes of a character outside the
-    vocabulary; what is left out counts nowhere. Raises DataError where the text cannot be used.
+    `unknown`, one of config.UNKNOWN_POLICIES or None, says what becomes of a symbol outside the
+    vocabulary, as in `Symbolizer`. Raises DataError where the text cannot be used.
     """
     tokenizer = model.tokenizer
-    config = PrepConfig(
-        level=tokenizer.level,
-        words=tokenizer.words,
-        normalize=tokenizer.normalize,
-        records=model.records,
-    )
-    source = Source(path, lambda size_bytes: None)
-    reader = Reader([source], config, locating=True)
-    numbers = _Numbers(tokenizer, unknown, reader.where)
-    kind = id_type(tokenizer.vocabulary)  # a long text is in memory whole
-    boundary = np.array([] if tokenizer.boundary is None else [tokenizer.boundary], kind)
-    found, ends = [], 0
-    for pieces in reader.pieces():
-        for i, piece in enumerate(pieces):
-            if i:
-                found.append(boundary)
-                ends += 1
-            found.append(numbers.ids(piece).astype(kind))
-    ids = np.concatenate(found)
-    if not len(ids):
-        raise DataError(f"{source.name} holds nothing that the model can read.")
-    size = ends * BOUNDARY_CHARS[model.records]
-    begin = opening(tokenizer, model.records)
-    return Text(ids, numbers.chars + size, numbers.bytes + size, numbers.unknown, begin)
+    symbolizer = Symbolizer(tokenizer, model.records, unknown)
+    form = Form(kind="line" if model.records == "none" else model.records, crlf=True)
+    if model.records == "none":
+        form = Form()
+    name = "stdin" if str(path) == "-" else str(path)
+    found: list[Symbols] = []
+    for records in records_of([path], form):
+        if model.records == "none" and records:
+            # One text: neither a token nor a normal form reaches across a newline.
+            text = "".join(record.text + record.end for record in records)
+            found.append(_located(symbolizer, records[0], text, ""))
+            continue
+        for record in records:
+            if record.text:
+                found.append(_located(symbolizer, record, record.text, record.end))
+            else:
+                found.append(symbolizer.dropped(record.end))
+    if not found:
+        raise DataError(f"{name} is empty.")
+    symbols = joined(found)
+    if not len(symbols.read):
+        raise DataError(f"{name} holds nothing that the model can read.")
+    chars = piece_chars(tokenizer, model.records)[symbols.ids]
+    for place, own in symbols.unknown.items():
+        chars[place] = len(own)
+    return Text(symbols, chars, opening(tokenizer, model.records))
 
 
 def evaluate(
@@ -154,7 +154,8 @@ def evaluate(
             "nanoGPT's protocol reads running text, and the model is of records; leave --protocol"
             " out."
         )
-    if cold and len(text.ids) < 2:
+    ids = text.symbols.read
+    if cold and len(ids) < 2:
         raise DataError("nanoGPT's protocol needs two tokens at least; leave --protocol out.")
     engine = NumpyEngine(model.network, model.weights)
     boundary = None if model.records == "none" else model.tokenizer.boundary
@@ -162,84 +163,46 @@ def evaluate(
         reader = adaptation.reader_of(model.network, model.weights, config)
         for id in text.opening:
             reader.given(id)
-        nats = adaptation.text_nats(reader, text.ids, boundary, advance)
+        found = adaptation.text_nats(reader, ids, boundary, advance)
     elif boundary is None:
-        begin = len(text.opening)
-        ids = np.concatenate([text.opening, text.ids]).astype(int)
-        nats = text_nats(engine, ids, advance)[begin:]
+        found = text_nats(engine, ids, text.opening, advance)
     else:
-        nats = records_nats(engine, text.ids, boundary, advance)
-    begins = block_begins(len(text.ids)) if boundary is None else record_begins(text.ids, boundary)
-    chars = _chars_by_token(model, text)
-    bounds = interval(np.add.reduceat(nats, begins), np.add.reduceat(chars, begins))
-    score = Score(float(nats.sum()), len(nats), text.chars, text.bytes, text.unknown)
-    mean = float(cold_nats(engine, text.ids, WINDOW).mean()) if cold else None
-    return Evaluation(score, *bounds, mean)
+        found = records_nats(engine, ids, boundary, advance)
+    nats, ids = text.symbols.priced(found), text.symbols.ids
+    begins = block_begins(len(ids)) if boundary is None else record_begins(ids, boundary)
+    bounds = interval(np.add.reduceat(nats, begins), np.add.reduceat(text.own_chars, begins))
+    mean = float(cold_nats(engine, text.symbols.read, WINDOW).mean()) if cold else None
+    return Evaluation(text.symbols.score(nats), *bounds, mean)
 
 
-def _chars_by_token(model: Model, text: Text) -> np.ndarray:
-    """The characters (T,) of each token; unknown ones share what the others leave of the text."""
-    tokenizer = model.tokenizer
-    table = np.array([sum(b & 0xC0 != 0x80 for b in piece) for piece in tokenizer.pieces], float)
-    if tokenizer.boundary is not None:
-        table[tokenizer.boundary] = BOUNDARY_CHARS[model.records]
-    if tokenizer.unknown is not None and text.unknown:
-        table[tokenizer.unknown] = 0
-        counts = np.bincount(text.ids, minlength=len(table))
-        left = text.chars - float(counts @ table)
-        table[tokenizer.unknown] = left / max(1, counts[tokenizer.unknown])
-    chars = table[text.ids]
-    # Where a symbol was replaced, what it is read as may be shorter or longer than it.
-    return chars * (text.chars / chars.sum()) if chars.any() else chars
+def _located(symbolizer: Symbolizer, record: Record, text: str, end: str) -> Symbols:
+    """The symbols of a text that begins where the record does; errors say where they are."""
+    try:
+        return symbolizer.symbols(text, end)
+    except UnknownSymbolsError as error:
+        named = [
+            f"{what} at {record.file}, {_place(record, text, at)}"
+            for what, at in error.first.items()
+        ]
+        more = f"; and {len(named) - NAMED:,} more" if len(named) > NAMED else ""
+        raise DataError(
+            f"not in the model's vocabulary: {'; '.join(named[:NAMED])}{more}. Leave such symbols"
+            " out with --unknown skip, or have others in their place with --unknown replace or"
+            " nearest."
+        ) from error
 
 
-class _Numbers:
-    """Pieces of text to ids; counts their characters, their bytes and what is unknown in them.
+def _place(record: Record, text: str, at: int) -> str:
+    line = record.number + text.count("\n", 0, at)
+    return f"line {line}, column {at - text.rfind(chr(10), 0, at)}"
 
-    `where` says where a symbol of the piece stands.
-    """
 
-    def __init__(self, tokenizer: Tokenizer, unknown: str, where: Callable[[str], str]) -> None:
-        self.chars = 0
-        self.bytes = 0
-        self.unknown = 0
-        self._tokenizer = tokenizer
-        self._encoder = raw_encoder(tokenizer)
-        self._policy = unknown
-        self._where = where
-
-    def ids(self, piece: str) -> np.ndarray:
-        """The ids of a piece. Raises DataError for an unknown character, unless told otherwise."""
-        if self._tokenizer.level == "byte":  # whose text comes as the characters of its bytes
-            ids = np.frombuffer(piece.encode("latin-1"), dtype=np.uint8).astype(np.int64)
-            self.chars += int(np.count_nonzero(ids & 0xC0 != 0x80))
-            self.bytes += len(ids)
-            return ids
-        ids = self._encoder.encode(piece)
-        self._count(piece, 1)
-        missing = ids < 0
-        if not missing.any():
-            return ids
-        of_words = self._tokenizer.level == "word"
-        symbols = self._tokenizer.splitter.split(piece) if of_words else piece
-        strange = [symbols[at] for at in np.flatnonzero(missing).tolist()]
-        self.unknown += len(strange)
-        if self._policy == "skip":
-            self._count("".join(strange), -1)
-            return ids[~missing]
-        if self._policy == "error" and not of_words:
-            raise DataError(self._complaint(strange))
-        return self._tokenizer.encode(piece, self._policy)
-
-    def _count(self, text: str, times: int) -> None:
-        self.chars += times * len(text)
-        self.bytes += times * len(text.encode("utf-8"))
-
-    def _complaint(self, strange: list[str]) -> str:
-        symbols = list(dict.fromkeys(strange))
-        named = [f"{code_point(symbol)} at {self._where(symbol)}" for symbol in symbols[:NAMED]]
-        more = f"; and {len(symbols) - NAMED:,} more" if len(symbols) > NAMED else ""
-        return (
-            f"not in the model's vocabulary: {'; '.join(named)}{more}. Leave such characters out"
-            " with --unknown skip, or have others in their place with --unknown replace or nearest."
-        )
+def _chars_by_token(model: Model, ids: np.ndarray, unknown: int, chars: int) -> np.ndarray:
+    """The characters (T,) of each token of a corpus; its unknown words share what is left."""
+    table = piece_chars(model.tokenizer, model.records)
+    if unknown:
+        table[model.tokenizer.unknown] = 0
+        left = chars - float(np.bincount(ids, minlength=len(table)) @ table)
+        table[model.tokenizer.unknown] = left / unknown
+    found = table[ids]
+    return found * (chars / found.sum()) if found.any() else found

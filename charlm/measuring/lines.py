@@ -1,32 +1,22 @@
 """What each line of a text costs a model, whatever the model's tokens are.
 
 A model of running text reads the whole as one text, one of records reads each record on its own. A
-token counts for the line in which it begins. A symbol outside the vocabulary costs as much as to
-name one code point of all there are, so that a small vocabulary is no advantage.
+token counts for the line in which it begins. Every character is paid for: what the tokens do not
+tell of the bytes, such as what `<unk>` stands for and what a model's reading drops, costs as much
+as to name it. So neither a small vocabulary nor a forgetful reading is an advantage.
 """
 
-import math
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 
-from charlm.measuring.evaluation import raw_encoder
-from charlm.measuring.parallel import records_nats, text_nats
+from charlm.measuring.parallel import SteppedReader, record_figures, text_nats
+from charlm.measuring.records import Form, of_bytes
+from charlm.measuring.symbols import Symbolizer, Symbols
 from charlm.model_file import Model
 from charlm.sampling.engine import NumpyEngine
 from charlm.sampling.text import opening
-from charlm.tokenizer import Tokenizer
-from charlm.tokenizer.normalizing import normalized
-from charlm.tokenizer.words import CODE_POINTS
-
-NAMING_NATS = math.log(CODE_POINTS)
-
-# A file as a record is one running text: nothing in it is a record's end.
-_RECORD_ENDS = {
-    "line": re.compile(r"\r?\n"),
-    "blank": re.compile(r"\r?\n(?:\r?\n)+|\r?\n\Z"),
-}
+from charlm.score import NAMING_NATS
 
 
 def line_sizes(data: bytes) -> np.ndarray:
@@ -42,83 +32,54 @@ def line_nats(
 ) -> tuple[np.ndarray, int]:
     """The nats (N,) of each line of a text that is not empty, and how many symbols are unknown.
 
-    An unknown symbol is read as <unk> where the model has it, and else is left out; either way the
-    name of each of its characters is paid for. The boundary stands for the end of a record.
-    `advance` gets how many more tokens were read.
+    Bytes that are not UTF-8 are lone surrogates in it. `advance` gets how many more tokens were
+    read.
     """
-    engine = NumpyEngine(model.network, model.weights)
-    tokens = _Tokens(model.tokenizer)
+    symbolizer = Symbolizer(model.tokenizer, model.records)
     count = text.count("\n") + (not text.endswith("\n"))
-    ends = _RECORD_ENDS.get(model.records)
-    boundary = model.tokenizer.boundary
-    all_ids, all_lines = [], []
-    for record, line, ended in _records(text, ends):
-        ids, lines, last = tokens.read(record, line)
-        all_ids.append(ids)
-        all_lines.append(lines)
-        if ended:
-            all_ids.append(np.array([boundary]))
-            all_lines.append(np.array([last]))
-    ids = np.concatenate(all_ids)
-    begin = opening(model.tokenizer, model.records)
-    if ends is None and begin:
-        nats = text_nats(engine, np.concatenate([begin, ids]), advance)[len(begin) :]
-    elif ends is None:
-        nats = text_nats(engine, ids, advance)
-    else:
-        nats = records_nats(engine, ids, boundary, advance)
-    found = np.bincount(np.concatenate(all_lines), weights=nats, minlength=count)
-    named = np.concatenate(tokens.named)
-    return found + NAMING_NATS * np.bincount(named, minlength=count), tokens.unknown
+    found, lines, unread, begins = [], [], [], []
+    line = at = 0
+    for symbols, whole in _parts(symbolizer, model.records, text):
+        breaks = np.cumsum(symbolizer.breaks(symbols))
+        lines.append(line + np.concatenate([[0], breaks])[: len(symbols.ids)])
+        unread.append(line + symbols.unread)
+        found.append(symbols)
+        begins.append(at)
+        at += len(symbols.read)
+        line += whole.count("\n")
+    ids = np.concatenate([one.read for one in found])
+    nats = _nats(model, ids, np.array(begins), advance)
+    ends = [*begins[1:], at]
+    priced = [
+        one.priced(nats[begin:end]) for one, begin, end in zip(found, begins, ends, strict=True)
+    ]
+    # The end of a file that is a record comes after its last line.
+    places = np.minimum(np.concatenate(lines).astype(int), count - 1)
+    costs = np.bincount(places, weights=np.concatenate(priced), minlength=count)
+    named = np.bincount(np.concatenate(unread).astype(int), minlength=count)
+    return costs + NAMING_NATS * named, sum(len(one.unknown) for one in found)
 
 
-def _records(text: str, ends: re.Pattern[str] | None) -> Iterator[tuple[str, int, bool]]:
-    """Each record, the line in which it begins, and whether the text says where it ends."""
-    begin = line = 0
-    for match in ends.finditer(text) if ends is not None else ():
-        yield text[begin : match.start()], line, True
-        line += text.count("\n", begin, match.end())
-        begin = match.end()
-    if begin < len(text):
-        yield text[begin:], line, False
+def _parts(symbolizer: Symbolizer, records: str, text: str) -> "list[tuple[Symbols, str]]":
+    """The symbols of each record, or of the running text, and the text that they stand for."""
+    if records == "none":
+        return [(symbolizer.symbols(text, ""), text)]
+    data = text.encode("utf-8", "surrogateescape")
+    found = []
+    for record in of_bytes(data, "", Form(crlf=True, kind=records)):
+        whole = record.text + record.end
+        read = symbolizer.symbols(record.text, record.end) if record.text else None
+        found.append((symbolizer.dropped(whole) if read is None else read, whole))
+    return found
 
 
-class _Tokens:
-    """Text to ids and the lines in which they begin.
-
-    `unknown` counts the unknown symbols so far, and `named` has the line of each character of them.
-    """
-
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self.unknown = 0
-        self.named: list[np.ndarray] = [np.empty(0, dtype=np.int64)]
-        self._tokenizer = tokenizer
-        self._encoder = raw_encoder(tokenizer)
-        self._breaks = np.array([piece.count(b"\n") for piece in tokenizer.pieces])
-
-    def read(self, record: str, line: int) -> tuple[np.ndarray, np.ndarray, int]:
-        """The ids (T,) of a text that begins in `line`, their lines (T,), and its last line."""
-        tokenizer = self._tokenizer
-        record = normalized(record, tokenizer.normalize)
-        ids = self._encoder.encode(record)
-        if tokenizer.level == "char":
-            breaks = np.frombuffer(record.encode("utf-32-le"), dtype="<u4") == ord("\n")
-            lengths = np.ones(len(ids), dtype=np.int64)
-        elif tokenizer.level == "word":
-            words = tokenizer.splitter.split(record)
-            breaks = np.array([word.endswith("\n") for word in words], dtype=bool)
-            lengths = np.fromiter(map(len, words), np.int64, len(words))
-        else:
-            breaks, lengths = self._breaks[ids], None
-        after = line + np.cumsum(breaks)
-        lines = after - breaks
-        last = int(after[-1]) if len(after) else line
-        missing = ids < 0
-        if missing.any():
-            self.unknown += int(np.count_nonzero(missing))
-            self.named.append(np.repeat(lines[missing], lengths[missing]))
-            if tokenizer.unknown is None:
-                ids, lines = ids[~missing], lines[~missing]
-            else:
-                ids = np.where(missing, tokenizer.unknown, ids)
-        return ids, lines, last
+def _nats(
+    model: Model, ids: np.ndarray, begins: np.ndarray, advance: Callable[[int], None]
+) -> np.ndarray:
+    engine = NumpyEngine(model.network, model.weights)
+    if not len(ids):
+        return np.empty(0)
+    if model.records != "none":
+        begins = np.unique(begins[begins < len(ids)])
+        return record_figures(SteppedReader(engine), ids, begins, advance=advance)[0]
+    return text_nats(engine, ids, opening(model.tokenizer, model.records), advance)

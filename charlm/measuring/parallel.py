@@ -10,7 +10,7 @@ B rows, T tokens, V vocabulary, F figures of each token, of which the first is i
 """
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any, Protocol
 
@@ -201,11 +201,25 @@ def record_figures(
     return found
 
 
+def after(reader: Reader, opening: Sequence[int]) -> Before | None:
+    """Where a text begins that comes after those ids; None where there are none."""
+    if not len(opening):
+        return None
+    ids = np.array([opening])
+    inputs = np.concatenate([[[reader.start]], ids[:, :-1]], axis=1)
+    _, state = reader.read(inputs, ids, reader.initial_state(1), np.array([len(opening)]))
+    return opening[-1], state
+
+
 def text_nats(
-    engine: Engine, ids: np.ndarray, advance: Callable[[int], None] = lambda tokens: None
+    engine: Engine,
+    ids: np.ndarray,
+    opening: Sequence[int] = (),
+    advance: Callable[[int], None] = lambda tokens: None,
 ) -> np.ndarray:
-    """The negative log-likelihood (T,), float64, of each of ids (T,), one text."""
-    return text_figures(SteppedReader(engine), ids, advance=advance)[0][0]
+    """The negative log-likelihood (T,), float64, of each of ids (T,), one text after `opening`."""
+    reader = SteppedReader(engine)
+    return text_figures(reader, ids, after(reader, opening), advance)[0][0]
 
 
 def records_nats(

@@ -1,22 +1,21 @@
 """How well a model predicts texts, each by itself: many short ones side by side, on numpy.
 
 A text is a record, and its end is part of it. A model of records predicts the boundary there. Any
-other reads the text after a newline and predicts the newline that ends it, where it knows one. The
-end counts as one symbol, one character and one byte.
+other reads the text after a newline and predicts the newline that ends it, where it knows one.
 
 What a bidirectional model gives is no code length; see `both_sides`. A model that adapts reads the
 texts in order, and one after another.
 """
 
+import itertools
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from charlm.adaptation import Reader, reader_of
 from charlm.config import PLAINLY, AdaptationConfig
 from charlm.measuring.both_sides import BothSides
-from charlm.measuring.lines import NAMING_NATS
 from charlm.measuring.parallel import (
     ROWS,
     Before,
@@ -25,6 +24,7 @@ from charlm.measuring.parallel import (
     text_figures,
 )
 from charlm.measuring.rows import Rows
+from charlm.measuring.symbols import Symbolizer, Symbols
 from charlm.model_file import Model
 from charlm.network import Bidirectional
 from charlm.process import blas_threads
@@ -32,7 +32,6 @@ from charlm.sampling.engine import Engine, NumpyEngine
 from charlm.sampling.generate import Place, read, rows_for
 from charlm.sampling.text import opening
 from charlm.score import Score
-from charlm.tokenizer.normalizing import normalized
 
 WINDOW = 4096  # texts that are sorted by length together, or
 WINDOW_CHARS = 1 << 18  # so many characters of them
@@ -42,8 +41,10 @@ WINDOW_CHARS = 1 << 18  # so many characters of them
 class Scored:
     """A text's score, and what it is made of: its `ids` (T,) and the `nats` (T,) of each.
 
-    `favourites` (T,) are the likeliest ids at each place and `favourite_nats` (T,) what those would
-    have cost, or None where nobody asked.
+    A symbol that was not read has the id -1, and `unknown` has the own text of each one outside
+    the vocabulary, by its place. `favourites` (T,) are the likeliest ids at each place, -1 where
+    nothing is read, and `favourite_nats` (T,) what those would have cost, or None where nobody
+    asked.
     """
 
     score: Score
@@ -51,32 +52,33 @@ class Scored:
     nats: np.ndarray
     favourites: np.ndarray | None = None
     favourite_nats: np.ndarray | None = None
+    unknown: dict[int, str] = field(default_factory=dict)
 
 
 class Scorer:
     """A model, ready to score texts. `end` is the id that ends each of them, or None.
 
-    `unknown` says what becomes of symbols outside the vocabulary, as in `Tokenizer.encode`. They
-    are counted in any case, and `chars` and `bytes` are those of the text with them. What is
-    skipped costs NAMING_NATS a character, so that a text is not the better for it. `config` says
-    what a left-to-right model learns from the texts, each symbol after it was scored.
+    `unknown`, one of config.UNKNOWN_POLICIES or None, says what becomes of symbols outside the
+    vocabulary, as in `Symbolizer`. They are counted in any case, and what is not read costs
+    NAMING_NATS a character, so that a text is not the better for it. `config` says what a
+    left-to-right model learns from the texts, each symbol after it was scored.
     """
 
     def __init__(
         self,
         model: Model,
-        unknown: str = "skip",
+        unknown: str | None = None,
         config: AdaptationConfig = PLAINLY,
         *,
         favourites: bool = False,
     ) -> None:
-        tokenizer = self._tokenizer = model.tokenizer
-        self._unknown = unknown
+        tokenizer = model.tokenizer
+        self._symbolizer = Symbolizer(tokenizer, model.records, unknown)
         self._favourites = favourites
+        self._vocabulary = tokenizer.vocabulary
         newline = opening(tokenizer, model.records)
         by_record = model.records != "none"
         self.end: int | None = tokenizer.boundary if by_record else tokenizer.newline
-        self._ending = np.array([] if self.end is None else [self.end], dtype=np.int64)
         self._one_by_one = not config.off
         self._reader: BothSides | _FromLeft | _Learning
         if self._one_by_one:
@@ -87,60 +89,51 @@ class Scorer:
             engine = NumpyEngine(model.network, model.weights)
             self._reader = _FromLeft(engine, newline, favourites=favourites)
 
-    def score(self, texts: Iterable[str]) -> Iterator[Scored]:
+    def check(self, text: str) -> None:
+        """Raises DataError where a symbol of the text is outside the vocabulary and may not be."""
+        self._symbolizer.symbols(text)
+
+    def score(
+        self, texts: Iterable[str], ends: Iterable[str | None] | None = None
+    ) -> Iterator[Scored]:
         """What each text scores when it is read by itself, in order.
 
-        Reads up to WINDOW texts ahead, so that texts of one length are read side by side; who
-        can't wait for them hands over what there is. Law: a text's score does not depend on those
-        beside it, but for rounding; a model that adapts reads one by one, and has learned from
-        those before it.
+        `ends` has what ended each in its file; None stands for what usually does. Reads up to
+        WINDOW texts ahead, so that texts of one length are read side by side; who can't wait for
+        them hands over what there is. Law: a text's score does not depend on those beside it, but
+        for rounding; a model that adapts reads one by one, and has learned from those before it.
         """
+        pairs = zip(texts, itertools.repeat(None) if ends is None else ends, strict=False)
         if self._one_by_one:
-            yield from (self.read_on(text)[0] for text in texts)
+            yield from (self.read_on(text, end=end)[0] for text, end in pairs)
             return
-        for window in _windows(texts):
-            encoded = [self._encode(text) for text in window]
+        for window in _windows(pairs):
+            symbols = [self._symbolizer.symbols(text, end) for text, end in window]
             found: dict[int, Scored] = {}
-            order = sorted(range(len(window)), key=[-len(ids) for ids, _ in encoded].__getitem__)
-            at_once = rows_for(self._tokenizer.vocabulary, ROWS)
+            order = sorted(range(len(window)), key=[-len(one.read) for one in symbols].__getitem__)
+            at_once = rows_for(self._vocabulary, ROWS)
             for first in range(0, len(order), at_once):
                 part = order[first : first + at_once]
-                rows = Rows([encoded[k][0] for k in part], favourites=self._favourites)
+                rows = Rows([symbols[k].read for k in part], favourites=self._favourites)
                 self._reader.read(rows)
                 for row, k in enumerate(part):
-                    found[k] = _scored(rows, row, encoded[k][1])
+                    found[k] = _scored(rows, row, symbols[k])
             yield from (found[k] for k in range(len(window)))
 
-    def read_on(self, text: str, before: Place | None = None) -> tuple[Scored, Place]:
+    def read_on(
+        self, text: str, before: Place | None = None, end: str | None = None
+    ) -> tuple[Scored, Place]:
         """What `text` scores after what was read before it, and the place it leads to.
 
-        Without `before` it is the first. Not for a bidirectional model, which reads nothing on.
-        Law: the texts of a stream score together what the stream scores in one piece.
+        Without `before` it is the first, and `end` is as in `score`. Not for a bidirectional model,
+        which reads nothing on. Law: the texts of a stream score together what the stream scores in
+        one piece.
         """
         assert not isinstance(self._reader, BothSides)
-        ids, counts = self._encode(text)
-        rows = Rows([ids], favourites=self._favourites)
+        symbols = self._symbolizer.symbols(text, end)
+        rows = Rows([symbols.read], favourites=self._favourites)
         after = self._reader.read_on(rows, before)
-        return _scored(rows, 0, counts), after
-
-    def _encode(self, text: str) -> tuple[np.ndarray, Score]:
-        """The ids of `text` with its end, and a score that has all but the nats."""
-        tokenizer, unknown = self._tokenizer, 0
-        ids = tokenizer.encode(text, "skip")
-        if tokenizer.level == "char" and tokenizer.normalize == "none":
-            unknown = len(text) - len(ids)
-        elif tokenizer.level in ("char", "word"):
-            unknown = len(tokenizer.encode(text, "replace")) - len(ids)
-        nats = 0.0
-        if unknown and self._unknown == "skip":
-            read = normalized(text, tokenizer.normalize)
-            nats = NAMING_NATS * (len(read) - len(tokenizer.decode(ids)))
-        elif unknown:
-            ids = tokenizer.encode(text, self._unknown)
-        ids, ends = np.concatenate([ids, self._ending]), len(self._ending)
-        chars, size_bytes = len(text) + ends, len(text.encode("utf-8", "surrogateescape")) + ends
-        skipped = unknown if self._unknown == "skip" else 0
-        return ids, Score(nats, len(ids) + skipped, chars, size_bytes, unknown)
+        return _scored(rows, 0, symbols), after
 
 
 class _FromLeft:
@@ -191,22 +184,24 @@ class _Learning:
         return self._reader.place
 
 
-def _scored(rows: Rows, row: int, counts: Score) -> Scored:
-    nats = rows.of(row, rows.nats)
-    return Scored(
-        counts + Score(nats=float(nats.sum())),
-        rows.of(row, rows.ids),
-        nats,
-        rows.of(row, rows.favourites),
-        rows.of(row, rows.favourite_nats),
-    )
+def _scored(rows: Rows, row: int, symbols: Symbols) -> Scored:
+    nats = symbols.priced(rows.of(row, rows.nats))
+    best, best_nats = rows.of(row, rows.favourites), rows.of(row, rows.favourite_nats)
+    if best is not None and len(best) < len(nats):
+        # Where nothing is read the same is expected as at the next place at which something is.
+        places = np.cumsum(symbols.ids >= 0) - (symbols.ids >= 0)
+        best = np.append(best, -1)[places]
+        best_nats = np.append(best_nats, np.nan)[places]
+    return Scored(symbols.score(nats), symbols.ids, nats, best, best_nats, symbols.unknown)
 
 
-def _windows(texts: Iterable[str]) -> Iterator[list[str]]:
-    window: list[str] = []
+def _windows(
+    pairs: Iterable[tuple[str, str | None]],
+) -> Iterator[list[tuple[str, str | None]]]:
+    window: list[tuple[str, str | None]] = []
     chars = 0
-    for text in texts:
-        window.append(text)
+    for text, end in pairs:
+        window.append((text, end))
         chars += len(text)
         if len(window) == WINDOW or chars >= WINDOW_CHARS:
             yield window

@@ -1,5 +1,6 @@
 """Bytes to text, a chunk at a time: UTF-8 exactly, normal forms, byte order marks and CRLF."""
 
+import codecs
 from collections import Counter
 from collections.abc import Callable, Iterator
 
@@ -20,7 +21,8 @@ class Decoding:
     """Turns sources into text and counts what is odd about it.
 
     At byte level nothing is decoded: each byte becomes the character of its value (Latin-1), so
-    that all levels share what follows. `cut` gives the last place where a text may be cut.
+    that all levels share what follows. A mark at the beginning is no text there either. `cut` gives
+    the last place where a text may be cut.
     """
 
     def __init__(self, level: str, normalize: str, cut: Callable[[str], int] | None) -> None:
@@ -46,7 +48,13 @@ class Decoding:
         return _recut(texts, self._cut, last_pair_cut if self._pairs else None)
 
     def _latin(self, source: Source) -> Iterator[str]:
-        return (chunk.decode("latin-1") for chunk in source.chunks())
+        begun = source.begin > 0
+        for chunk in source.chunks():
+            if not begun and chunk.startswith(codecs.BOM_UTF8):
+                self.marks.append(source.name)
+                chunk = chunk[len(codecs.BOM_UTF8) :]
+            begun = True
+            yield chunk.decode("latin-1")
 
     def _utf8(self, source: Source) -> Iterator[str]:
         rest = b""

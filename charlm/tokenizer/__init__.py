@@ -126,7 +126,11 @@ class Tokenizer:
         if unknown == "nearest":
             ids = self._nearest(text, ids)
             missing = ids < 0
-        return np.where(missing, self._replacement, ids)
+        return np.where(missing, self.replacement, ids)
+
+    def lookup(self, text: str) -> np.ndarray:
+        """The ids of a text in its normal form, int64; -1 for a symbol outside the vocabulary."""
+        return self._encoder.encode(text)
 
     def encode_records(self, records: list[str]) -> np.ndarray:
         """The ids of several byte-pair records with the boundary between them, none at the end."""
@@ -183,7 +187,8 @@ class Tokenizer:
         return token(word, self.pattern)
 
     @property
-    def _replacement(self) -> int:
+    def replacement(self) -> int:
+        """What "replace" puts in the place of a symbol outside the vocabulary."""
         if self.unknown is not None:
             return self.unknown
         if b" " in self.pieces:
@@ -206,7 +211,7 @@ class Tokenizer:
         return (
             f"not in the vocabulary: {'; '.join(named)}{f'; and {more:,} more' if more else ''}."
             " Leave such symbols out with --unknown skip, or put"
-            f" {self.symbol(self._replacement)} in their place with --unknown replace"
+            f" {self.symbol(self.replacement)} in their place with --unknown replace"
             f"{self._offer(list(first)[:NAMED_AT_MOST])}."
         )
 

@@ -2,6 +2,7 @@
 
 import re
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 # Neither composes with what stands before it nor is reordered: a text may be cut before these.
@@ -14,6 +15,13 @@ def normalized(text: str, form: str) -> str:
     if form == "none" or text.isascii():
         return text
     return _normalizer(form).normalize_str(text)
+
+
+def clusters(text: str) -> list[str]:
+    """The text in parts whose forms add up to that of the whole."""
+    begins = [match.start() for match in _STARTER.finditer(text)]
+    edges = [0, *begins, len(text)]
+    return [text[begin:end] for begin, end in pairwise(edges) if end > begin]
 
 
 def last_cut(text: str) -> int:

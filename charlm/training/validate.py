@@ -22,14 +22,17 @@ from charlm.measuring.parallel import (
     ROWS,
     TOLERANCE,
     WARMUP,
+    after,
     record_begins,
     record_figures,
     rows_of,
     text_figures,
 )
+from charlm.measuring.symbols import unread_of_corpus
 from charlm.network import Bidirectional, Network
 from charlm.network.stack import Weights
 from charlm.network.states import State, differ, take_rows
+from charlm.sampling.text import opening
 from charlm.score import Score
 from charlm.training import both_sides
 from charlm.training.streams import IGNORED, Batch, RecordStreams, window_of
@@ -54,7 +57,8 @@ def validate(
     if isinstance(network, Bidirectional):
         nats = sum(float(found.sum()) for found in _both_sides_nats(reader, corpus, ids))
     elif corpus.records == "none":
-        nats = float(text_figures(reader, ids)[0].sum())
+        begin = after(reader, opening(corpus.tokenizer, corpus.records))
+        nats = float(text_figures(reader, ids, begin)[0].sum())
     else:
         begins = record_begins(ids, corpus.tokenizer.boundary)
         nats = float(record_figures(reader, ids, begins).sum())
@@ -62,7 +66,8 @@ def validate(
     whole = max(1, size.tokens)
     chars, size_bytes = size.chars * len(ids) // whole, size.bytes * len(ids) // whole
     unknown = int(np.count_nonzero(ids == corpus.tokenizer.unknown))
-    return Score(nats, len(ids), chars, size_bytes, unknown)
+    unread = unread_of_corpus(corpus.tokenizer, corpus.records, ids, chars)
+    return Score(nats, len(ids), chars, size_bytes, unknown, unread=unread)
 
 
 @torch.no_grad()

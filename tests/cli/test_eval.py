@@ -50,7 +50,8 @@ def word_model(train_text, tmp_path_factory):
 @pytest.mark.parametrize("split", ["train", "val", "test"])
 def test_a_split_is_scored_exactly(charlm, model, corpus, split):
     ids = Corpus(corpus).ids(split)
-    nats = token_nats(engine_of(model)[0], ids)[0].sum()
+    engine, tokenizer = engine_of(model)
+    nats = token_nats(engine, np.append([tokenizer.newline], ids))[0][1:].sum()
     found = evaluate(charlm, model, corpus, "--split", split)
     size = Corpus(corpus).size(split)
     assert (found["tokens"], found["chars"], found["bytes"]) == (
@@ -88,18 +89,23 @@ def test_a_model_of_records_reads_records(charlm, names_model):
     engine, tokenizer = engine_of(names_model)
     records = ["anna", "zoot", "dora"]
     text = "anna\n\nzoot\r\ndora"
-    done = charlm("eval", names_model, "--json", stdin=text)
+    done = charlm("eval", names_model, "--json", "--unknown", "error", stdin=text)
     assert done.returncode == 1
-    found = evaluate(charlm, names_model, "--unknown", "skip", stdin=text)
+    found = evaluate(charlm, names_model, stdin=text)
     kept = ["".join(c for c in r if c.encode() in tokenizer.pieces) for r in records]
     nats = [
         token_nats(engine, np.append(tokenizer.encode(record), tokenizer.boundary))[0].sum()
         for record in kept
     ]
-    chars = sum(map(len, kept)) + 3
-    assert found["chars"] == found["bytes"] == found["tokens"] == chars
-    assert found["unknown"] == sum(map(len, records)) + 3 - chars
-    assert found["nats_per_char"] == pytest.approx(sum(nats) / chars, rel=1e-5)
+    chars = sum(map(len, records)) + 3
+    strange = chars - sum(map(len, kept)) - 3
+    assert found["chars"] == found["tokens"] == chars
+    assert (found["unknown"], found["bytes"]) == (strange, len(text) + 1)  # with the last's end
+    assert found["unread"] == 2  # the empty line and the carriage return
+    bits = (sum(nats) + strange * math.log(0x110000)) / math.log(2)
+    assert found["bits_per_char"] == pytest.approx(bits / chars, rel=1e-5)
+    bits += 2 * math.log2(0x110000)
+    assert found["bits_per_byte"] == pytest.approx(bits / (len(text) + 1), rel=1e-5)
 
 
 def test_a_split_of_records_is_the_file_with_them(charlm, names_model):
@@ -120,8 +126,10 @@ def test_unknown_words_are_counted_and_share_the_texts_length(charlm, word_model
     assert found["unknown"] == 2
     assert found["chars"] == 29
     assert found["tokens"] == 6
+    assert found["unread"] == len(" zebras zigzag")
     left_out = evaluate(charlm, word_model, "--unknown", "skip", stdin="the king, zebras again")
-    assert (left_out["unknown"], left_out["chars"], left_out["tokens"]) == (1, 15, 4)
+    assert (left_out["unknown"], left_out["chars"], left_out["tokens"]) == (1, 22, 5)
+    assert left_out["unread"] == 0  # what is skipped is paid for as it is
 
 
 def test_unknown_characters_can_be_replaced(charlm, model):
@@ -164,8 +172,8 @@ def test_a_single_token_has_no_interval(charlm, model):
         (["MODEL", "EMPTY"], 1, "is not a corpus"),
         (["MODEL", "OTHER"], 1, "another tokenizer"),
         (["MODEL", "-"], 1, "stdin is empty"),
-        (["MODEL", "STRANGE"], 1, "'☃' (U+2603) at STRANGE, line 2, column "),
-        (["MODEL", "LATIN"], 1, "is not UTF-8"),
+        (["MODEL", "STRANGE", "--unknown", "error"], 1, "'☃' (U+2603) at STRANGE, line 2, column "),
+        (["MODEL", "LATIN", "--unknown", "error"], 1, "byte 0xEF at "),
         (["BOTH", "CORPUS"], 1, "bidirectional"),
         (["NAMES", "OTHER", "--protocol", "nanogpt"], 1, "running text"),
         (["MODEL", "CORPUS", "--unknown", "skip"], 2, "--unknown is for a file"),

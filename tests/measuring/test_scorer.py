@@ -233,7 +233,9 @@ def test_an_unknown_word_is_its_own_symbol_unless_skipped():
     model = around(Tokenizer.from_json(form), "none")
     found = {u: next(Scorer(model, u).score(["the dog"])) for u in ("skip", "error")}
     assert [scored.score.unknown for scored in found.values()] == [1, 1]
-    assert [len(scored.ids) for scored in found.values()] == [2, 3]
+    assert [len(scored.ids) for scored in found.values()] == [3, 3]
+    assert [scored.ids[1] for scored in found.values()] == [-1, model.tokenizer.unknown]
+    assert [scored.unknown for scored in found.values()] == [{1: " dog"}] * 2
 
 
 def test_without_a_newline_in_the_vocabulary_a_text_has_no_end():
@@ -305,7 +307,7 @@ def test_files_are_numbered_each_by_itself(tmp_path):
 
 def test_what_is_not_utf8_is_found_after_the_records_before_it(trickle):
     data = b"\xc3\xa9t\xc3\xa9\nbad \xff here\nmore\n"
-    chunks = trickle([data], records.Form())
+    chunks = trickle([data], records.Form(errors="strict"))
     assert [record.text for record in next(chunks)] == ["été"]
     with pytest.raises(DataError, match=r"stdin .*line 2: byte 0xFF at offset 10"):
         next(chunks)

@@ -48,6 +48,7 @@ def test_equals_one_read_of_the_split_by_the_numpy_engine(tmp_path):
     corpus = prepared(tmp_path, shuffled_words(8000), val=0.3, test=0)
     network, weights = trained(corpus)
     score = validate(network, weights, corpus)
+    assert corpus.tokenizer.newline is None  # else it would be read before the first token
     nats, _ = token_nats(engine(network, weights), np.asarray(corpus.ids("val")))
     assert score.tokens == len(nats) == corpus.size("val").tokens
     assert score.chars == corpus.size("val").chars
