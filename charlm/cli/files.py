@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,6 +42,11 @@ def check_output(path: Path, force: bool, inputs: Sequence[Path] = ()) -> None:
         raise DataError(f"{path} exists already; choose another name, or replace it with --force.")
     if not target.parent.is_dir():
         raise DataError(f"{path.parent} is not a directory; make it, or choose another name.")
+    try:
+        tempfile.TemporaryFile(dir=target.parent).close()  # modes alone do not say it
+    except OSError as error:
+        error.filename = str(path)
+        raise
 
 
 def size_bytes(path: Path) -> int | None:

@@ -61,6 +61,8 @@ def place(charlm, tmp_path_factory):
         ("report directory -o page.html", "holds no log.jsonl"),
         ("report run -o text", "text exists already"),
         ("report run -o nowhere/page.html", "nowhere is not a directory"),
+        ("report run -o /proc/page.html", "/proc/page.html: "),
+        ("compress run text --adapt -o /proc/text.clm", "/proc/text.clm: "),
         ("report lost -o page.html", "say where it is"),
         ("export run --to onnx -o text", "text exists already"),
         ("export directory --to torch -o new", "holds no model.safetensors"),

@@ -1,6 +1,7 @@
 """Signals to whole commands: what is saved or undone, what is said, and the status."""
 
 import os
+import pty
 import random
 import shlex
 import signal
@@ -78,6 +79,28 @@ def test_what_nohup_ignores_stays_ignored(corpus, tmp_path):
     assert process.returncode == 0, said.decode()
 
 
+def test_a_terminal_that_is_closed_ends_a_run_that_is_saved(corpus, tmp_path):
+    run = tmp_path / "run"
+    ours, theirs = pty.openpty()
+
+    def lead():
+        import fcntl
+        import termios
+
+        defaults()
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+    process = cold("train", corpus, "-o", run, "--steps", 10**7, *SMALL, stdin=theirs,
+                   stdout=theirs, stderr=theirs, start_new_session=True,
+                   preexec_fn=lead)  # fmt: skip
+    os.close(theirs)
+    wait_for((run / "last.safetensors").exists, process)
+    os.close(ours)
+    assert process.wait(timeout=120) == 128 + signal.SIGHUP
+    assert (run / "model.safetensors").exists()
+    assert not [name for name in names(run) if name.endswith(".tmp")]
+
+
 @pytest.fixture(scope="module")
 def archive(charlm, model, tmp_path_factory):
     """A long text, and what `compress` makes of it."""
@@ -126,3 +149,49 @@ def test_zoo_leaves_nothing_whenever_it_is_stopped(corpus, tmp_path):
         assert process.returncode == 130, said.decode()
         assert b"Traceback" not in said
         assert names(tmp_path) == set()
+
+
+def moments(rng, longest_s):
+    """Some moments of a command that takes so long, more of them early."""
+    return [longest_s * rng.random() ** 2 for _ in range(6)]
+
+
+@pytest.mark.slow
+@ENDING
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["prep", "text", "-o", "data", "--level", "bpe"],
+        ["train", "text", "-o", "run", "--steps", "100000", *SMALL],
+        ["zoo", "corpus", "--cell", "lstm"],
+        ["compress", "model", "text", "-o", "out"],
+        ["decompress", "model", "text.clm", "-o", "out"],
+        ["score", "model", "text"],
+        ["eval", "model", "text", "--adapt"],
+        ["sample", "model", "--length", "1000000"],
+        ["report", "model", "-o", "out"],
+        ["export", "model", "--to", "onnx", "-o", "out"],
+    ],
+    ids=lambda args: args[0],
+)
+def test_at_any_moment(corpus, model, archive, tmp_path, args, number):
+    """No traceback, the status that tells which signal, and no temporary file anywhere."""
+    (tmp_path / "temporary").mkdir()
+    given = {"corpus": corpus, "model": model}
+    given |= {name: archive / name for name in ("text", "text.clm")}
+    made = [tmp_path / one if args[at] == "-o" else given.get(one, one)
+            for at, one in enumerate(args[1:])]  # fmt: skip
+    rng = random.Random(f"{args} {number}")
+    for delay_s in moments(rng, 5):
+        process = cold(args[0], *made, stdout=subprocess.DEVNULL,
+                        env=os.environ | {"TMPDIR": str(tmp_path / "temporary")})  # fmt: skip
+        time.sleep(delay_s)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=120)
+        # Python itself has nothing to say what ends it before charlm is reached.
+        early = process.returncode == -number or (delay_s < 0.1 and b"KeyboardInterrupt" in said)
+        assert early or process.returncode in (0, 1, 128 + number), said.decode()
+        assert early or b"Traceback" not in said, said.decode()
+        left = {name for name in names(tmp_path) if name.endswith(".tmp")}
+        assert left <= {".run.tmp"}, (delay_s, left)
+        assert names(tmp_path / "temporary") == set()
