@@ -205,7 +205,9 @@ def test_a_signal_at_a_random_moment(words, tmp_path, name, number):
         # As a shell has it: 128 and the signal's number, whether it was caught or not.
         done = {0} if name == "serve" or folder_is_whole(folder, name) else set()
         assert status in {128 + number, -number} | done, said
-        assert left(temporary) == []
+        assert [
+            path for path in left(temporary) if "torchinductor" not in path
+        ] == []  # torch's own
         if name not in DIRECTORIES:
             assert left(folder) in ([], ["out.svg"])
 
