@@ -15,9 +15,9 @@ HERE = Path(__file__).parent
 BENCHMARKS = (
     "startup", "prep", "big_prep", "training", "sampling", "quality", "twenty_minutes",
     "cells", "learning", "attention", "gaps", "zoo", "scoring", "completing", "compression",
-    "adapting", "peers", "budgets", "scaling", "serving", "soak", "fuzzing",
+    "adapting", "peers", "budgets", "scaling", "serving", "soak", "fuzzing", "inputs",
 )  # fmt: skip
-ON_REQUEST = ("big_prep", "twenty_minutes", "budgets")  # 45 GB of disk; an hour each
+ON_REQUEST = ("big_prep", "twenty_minutes", "budgets", "inputs")  # 45 GB of disk; an hour each
 PACKAGES = ("charlm", "torch", "numpy", "tokenizers", "safetensors", "click")
 
 

@@ -175,7 +175,7 @@ def main(names: list[str], sizes: tuple[int, ...] | None) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("cases", nargs="*", choices=[*CASES, []], help="of inputs")
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=", ".join(CASES))
     parser.add_argument("--sizes", type=lambda text: tuple(map(int, text.split(","))))
     given = parser.parse_args()
     main(given.cases, given.sizes)

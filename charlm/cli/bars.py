@@ -1,7 +1,8 @@
 """Progress on a terminal for what takes long, and a word where a command waits for one."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import click
@@ -33,6 +34,13 @@ def watched(items: Iterable[T], shown: Any) -> Iterator[T]:
     for item in items:
         yield item
         shown.update(1)
+
+
+@contextmanager
+def reading(tokens: int) -> Iterator[Callable[[int], object]]:
+    """Moves a bar on by so many of `tokens`."""
+    with bar(tokens, "tokens") as shown:
+        yield shown.update
 
 
 def say_waiting() -> None:

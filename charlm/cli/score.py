@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from charlm.cli.bars import bar, say_waiting
+from charlm.cli.bars import bar, reading, say_waiting
 from charlm.cli.options import PATH, knob_options, take
 from charlm.cli.shading import coloured, for_stdout, json_line, one_line, pieces_of, shaded
 from charlm.config import UNKNOWN_POLICIES, AdaptationConfig
@@ -154,7 +154,7 @@ def command(
     passed = _Passed(null=null)
     if by_record:
         arriving = map(passed.over, arriving)
-    scorer = Scorer(loaded, unknown, config, favourites=each)
+    scorer = Scorer(loaded, unknown, config, favourites=each, watch=reading)
     if unknown == "error":
         arriving = _known(scorer, arriving)
     if each:

@@ -154,7 +154,11 @@ def text_figures(
                 break
     # What cannot be divided among the rows, fewer tokens than there are rows.
     rest, state = text.read(
-        np.array([rows * length]), 0, len(ids) - rows * length, take_rows(states[-1], [rows - 1])
+        np.array([rows * length]),
+        0,
+        len(ids) - rows * length,
+        take_rows(states[-1], [rows - 1]),
+        advance,
     )
     return np.concatenate([found.reshape(len(found), -1), rest[:, 0]], axis=1), state
 

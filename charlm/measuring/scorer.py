@@ -8,7 +8,8 @@ texts in order, and one after another.
 """
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,8 +19,8 @@ from charlm.config import PLAINLY, AdaptationConfig
 from charlm.measuring.both_sides import BothSides
 from charlm.measuring.parallel import (
     ROWS,
-    Before,
     SteppedReader,
+    after,
     record_figures,
     text_figures,
 )
@@ -55,13 +56,22 @@ class Scored:
     unknown: dict[int, str] = field(default_factory=dict)
 
 
+Watch = Callable[[int], AbstractContextManager[Callable[[int], object]]]
+
+
+def unwatched(tokens: int) -> AbstractContextManager[Callable[[int], object]]:
+    """For who need not know how far a reading is."""
+    return nullcontext(lambda tokens: None)
+
+
 class Scorer:
     """A model, ready to score texts. `end` is the id that ends each of them, or None.
 
     `unknown`, one of config.UNKNOWN_POLICIES or None, says what becomes of symbols outside the
     vocabulary, as in `Symbolizer`. They are counted in any case, and what is not read costs
     NAMING_NATS a character, so that a text is not the better for it. `config` says what a
-    left-to-right model learns from the texts, each symbol after it was scored.
+    left-to-right model learns from the texts, each symbol after it was scored. `watch` is entered
+    for each reading of so many tokens, and what it gives hears how many more were read.
     """
 
     def __init__(
@@ -71,6 +81,7 @@ class Scorer:
         config: AdaptationConfig = PLAINLY,
         *,
         favourites: bool = False,
+        watch: Watch = unwatched,
     ) -> None:
         tokenizer = model.tokenizer
         self._symbolizer = Symbolizer(tokenizer, model.records, unknown)
@@ -87,7 +98,7 @@ class Scorer:
             self._reader = BothSides(model.network, model.weights, newline, ends=by_record)
         else:
             engine = NumpyEngine(model.network, model.weights)
-            self._reader = _FromLeft(engine, newline, favourites=favourites)
+            self._reader = _FromLeft(engine, newline, watch, favourites=favourites)
 
     def check(self, text: str) -> None:
         """Raises DataError where a symbol of the text is outside the vocabulary and may not be."""
@@ -132,24 +143,27 @@ class Scorer:
         assert not isinstance(self._reader, BothSides)
         symbols = self._symbolizer.symbols(text, end)
         rows = Rows([symbols.read], favourites=self._favourites)
-        after = self._reader.read_on(rows, before)
-        return _scored(rows, 0, symbols), after
+        place = self._reader.read_on(rows, before)
+        return _scored(rows, 0, symbols), place
 
 
 class _FromLeft:
     """A left-to-right network that reads texts, each of which stands after `opening`."""
 
-    def __init__(self, engine: Engine, opening: list[int], *, favourites: bool) -> None:
+    def __init__(
+        self, engine: Engine, opening: list[int], watch: Watch, *, favourites: bool
+    ) -> None:
         self._engine = engine
         self._reader = SteppedReader(engine, favourites=favourites)
         self._opening = opening
-        self._before: Before | None = None
-        if len(opening):
-            self._before = int(opening[-1]), read(engine, opening[:-1]).state
+        self._before = after(self._reader, opening)
+        self._watch = watch
 
     def read(self, rows: Rows) -> None:
         """Fills in what was expected at every place of `rows`."""
-        rows.fill(record_figures(self._reader, rows.ids, rows.begins, self._before))
+        with self._watch(len(rows.ids)) as advance:
+            figures = record_figures(self._reader, rows.ids, rows.begins, self._before, advance)
+        rows.fill(figures)
 
     def read_on(self, rows: Rows, before: Place | None) -> Place:
         """Fills in what was expected in the one text of `rows`, and gives the place after it."""
@@ -159,7 +173,9 @@ class _FromLeft:
         rows.put(np.array([0]), at.logits)
         last, state = rows.ids[-1:], at.state
         if len(rows.ids) > 1:
-            figures, state = text_figures(self._reader, rows.ids[1:], (rows.ids[0], state))
+            text, first = rows.ids[1:], (rows.ids[0], state)
+            with self._watch(len(text)) as advance:
+                figures, state = text_figures(self._reader, text, first, advance)
             rows.fill(figures, 1)
         return read(self._engine, last, Place(at.logits, state))
 
