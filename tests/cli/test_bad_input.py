@@ -1,12 +1,11 @@
 """Every command against whatever it may be given: one clear line, and never a traceback."""
 
-import json
 import os
 import resource
 import subprocess
-import sys
 
 import pytest
+from support.commands import COLD, PATIENCE_S, forked
 
 from charlm import model_file
 from charlm.config import NetworkConfig, PrepConfig
@@ -14,46 +13,6 @@ from charlm.corpus import prepare
 from charlm.model_file import Model
 from charlm.network import build
 from charlm.training.initialise import initial_weights
-
-# Runs each command line it is told of in a process of its own, forked from one in which all that
-# is slow to load is loaded.
-SERVER = """
-import gc, json, os, signal, sys, time, traceback
-import charlm.cli, charlm.training.begin, charlm.measuring.evaluation, charlm.compression
-import torch
-torch.set_num_threads(1)
-gc.freeze()
-for line in sys.stdin:
-    case = json.loads(line)
-    child = os.fork()
-    if not child:
-        os.chdir(case["cwd"])
-        for number, (path, flags) in enumerate(case["streams"]):
-            if path:
-                os.dup2(os.open(path, flags, 0o600), number)
-        for number, (path, _) in enumerate(case["streams"]):
-            if not path:
-                os.close(number)
-        sys.stdin, sys.stdout, sys.stderr = (
-            open(number, mode, closefd=False) if case["streams"][number][0] else None
-            for number, mode in enumerate("rww")
-        )
-        code = 70
-        try:
-            code = charlm.cli.main(case["args"])
-            for stream in filter(None, (sys.stdout, sys.stderr)):
-                stream.flush()
-        except BaseException:
-            traceback.print_exc()
-            sys.stderr.flush()
-        os._exit(code)
-    until = time.monotonic() + case["timeout_s"]
-    while not (found := os.waitpid(child, os.WNOHANG))[0]:
-        if time.monotonic() > until:
-            os.kill(child, signal.SIGKILL)
-        time.sleep(0.002)
-    print(os.waitstatus_to_exitcode(found[1]), flush=True)
-"""
 
 
 @pytest.fixture(scope="module")
@@ -81,31 +40,24 @@ def place(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def run(place):
-    """Runs `charlm ARGS` in `place`: status, stdout and stderr."""
-    server = subprocess.Popen(
-        [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+    """Runs `charlm ARGS` in `place`: status and stderr. A stream whose name is "" is closed."""
     counter = iter(range(10**6))
 
-    def run(args, stdin="/dev/null", stdout=None):
-        number = next(counter)
-        out, err = place / f"{number}.stdout", place / f"{number}.stderr"
-        write = os.O_WRONLY | os.O_CREAT
-        streams = [
-            (stdin, os.O_RDONLY),
-            (str(out) if stdout is None else stdout, write),
-            (str(err), write),
-        ]
-        args = [arg.replace("NEW", f"new-{number}") for arg in args.split()]
-        case = {"cwd": str(place), "args": args, "streams": streams, "timeout_s": 120}
-        server.stdin.write(json.dumps(case) + "\n")
-        server.stdin.flush()
-        return int(server.stdout.readline()), err.read_text()
+    def run(args, stdin="/dev/null", stdout="/dev/null"):
+        closed = [number for number, name in enumerate((stdin, stdout)) if not name]
+        with open(stdin or os.devnull, "rb") as read, open(stdout or os.devnull, "wb") as write:
+            done = subprocess.run(
+                [*forked(), *args.replace("NEW", f"new-{next(counter)}").split()],
+                cwd=place,
+                stdin=read,
+                stdout=write,
+                stderr=subprocess.PIPE,
+                timeout=PATIENCE_S,
+                preexec_fn=lambda: [os.close(number) for number in closed],
+            )
+        return done.returncode, done.stderr.decode()
 
-    yield run
-    server.stdin.close()
-    server.wait()
-    server.stdout.close()
+    return run
 
 
 LOG = """{}
@@ -206,11 +158,10 @@ def test_a_closed_stdin_has_nothing_to_read(run, line):
 def test_a_line_that_does_not_end(charlm, place):
     """Twenty megabytes of one line, in an address space of one gigabyte."""
     (place / "ENDLESS").write_text("the king " * (20 << 20 >> 3))
-    command = [sys.executable, "-m", "charlm"]
 
     def limited(*args):
         return subprocess.run(
-            [*command, *args],
+            [*COLD, *args],
             cwd=place,
             capture_output=True,
             text=True,
