@@ -74,7 +74,7 @@ class Tokenizer:
         """
         if self.level != "char" or self.unknown is not None:
             return self._json
-        return forms.naming_unknown(self._json, self.pieces[self._replacement].decode("utf-8"))
+        return forms.naming_unknown(self._json, self.pieces[self.replacement].decode("utf-8"))
 
     def grown(self, pieces: Collection[bytes]) -> "Tokenizer":
         """The tokenizer with those of `pieces` that it lacks after all its own, which stay.

@@ -23,7 +23,7 @@ NEEDING = {
     "uvicorn": ["serve", "RUN"],
 }
 ALSO_TORCH = [
-    ["train", "--resume", "RUN"],
+    ["train", "--resume", "RUN", "--steps", "300"],
     ["train", "DATA", "-o", "new", "--init", "RUN"],
     ["train", "DATA", "-o", "new", "--seeds", "2", "--steps", "1"],
     ["zoo", "DATA", "--budget", "1s"],
