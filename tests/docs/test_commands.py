@@ -13,12 +13,13 @@ from support.paths import README, ROOT
 
 from charlm import cli
 
-ENDS = re.compile(r"[|&;<>()\n]+|\d")
+ENDS = re.compile(r"[|&;<>()\n]+")
 
 
 def commands(code):
     """The arguments of each `charlm ...` in a piece of shell, up to the end of that command."""
-    code = re.sub(r"(?m)(?:^|\s)# .*$", "", code.replace("\\\n", " "))
+    code = code.replace("\\\n", " ")
+    code = re.sub(r"(?m)(?:^|\s)# .*$|\s\d?>+&?\s?\S+", "", code)  # comments, redirections
     lexer = shlex.shlex(code, posix=True, punctuation_chars="|&;<>()\n")
     lexer.whitespace, lexer.whitespace_split, lexer.commenters = " \t", True, ""
     words = list(lexer)
