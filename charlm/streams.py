@@ -19,18 +19,23 @@ BUFFER_BYTES = 1 << 16  # what a pipe holds
 class _Waiting(io.FileIO):
     """An open descriptor whose reads and writes wait as if it were a blocking one.
 
-    It is not closed with the object. Errors have `name` as their file name.
+    It is not closed with the object. Errors have `name` as their file name. A terminal's end of
+    input is the end for good, as a reader may ask again.
     """
 
     def __init__(self, descriptor: int, mode: str, name: str) -> None:
         super().__init__(descriptor, mode, closefd=False)
         self._named = name
+        self._ended = False
 
     def readinto(self, buffer: Any) -> int:
         """The bytes read into `buffer`, which are none only at the end."""
+        if self._ended:
+            return 0
         with self._errors_named():
             while (size := super().readinto(buffer)) is None:
                 select.select([self], [], [])
+        self._ended = size == 0 and self.isatty()
         return size
 
     def readall(self) -> bytes:

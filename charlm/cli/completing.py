@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from charlm.cli.bars import say_waiting
 from charlm.cli.prompts import tell_strange
 from charlm.errors import DataError
 
@@ -45,6 +46,7 @@ def complete_lines(session: "Session", *, null: bool, echo: bool, as_json: bool)
     if as_json:
         writer = Json(shown, lambda row: prompts[row.k], session.manner.seed)
     first = 0
+    say_waiting()
     form = records.Form(null=null, errors=session.prompts.errors, crlf=not null)
     for found in records.read([], form):
         sample_texts(

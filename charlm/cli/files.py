@@ -1,10 +1,12 @@
 """The files and streams that a command reads and writes."""
 
+import io
 import os
+import stat
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -29,6 +31,7 @@ def check_output(path: Path, force: bool, inputs: Sequence[Path] = ()) -> None:
     from charlm import atomic
 
     if path == STREAM or atomic.is_stream(path):
+        check_stdout(inputs)
         return
     if path.exists() and not path.is_file():
         raise DataError(f"{path} is not a file; -o names the file to write.")
@@ -47,6 +50,23 @@ def check_output(path: Path, force: bool, inputs: Sequence[Path] = ()) -> None:
     except OSError as error:
         error.filename = str(path)
         raise
+
+
+def check_stdout(inputs: Sequence[Path]) -> None:
+    """Raises DataError where stdout goes to a file that is one of `inputs`, - being stdin.
+
+    A command would read what it has just written, without an end, or spoil what it has read.
+    """
+    try:
+        out = os.fstat(sys.stdout.fileno())
+    except io.UnsupportedOperation:
+        return  # a program's own stream
+    for one in inputs:
+        with suppress(OSError, io.UnsupportedOperation):
+            found = os.fstat(sys.stdin.fileno()) if one == STREAM else one.stat()
+            if stat.S_ISREG(out.st_mode) and os.path.samestat(found, out):
+                name = "stdin" if one == STREAM else one
+                raise DataError(f"{name} is the file that stdout goes to; write to another one.")
 
 
 def size_bytes(path: Path) -> int | None:

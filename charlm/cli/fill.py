@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from charlm.cli.bars import say_waiting
 from charlm.cli.options import PATH, knob_options, take
 from charlm.cli.shading import for_stdout, json_line
 from charlm.config import UNKNOWN_POLICIES, SamplingConfig
@@ -279,6 +280,8 @@ def _printable(text: str) -> str:
 
 def _read(file: Path, level: str) -> str:
     name = "stdin" if str(file) == "-" else str(file)
+    if name == "stdin":
+        say_waiting()
     with named(name):
         data = sys.stdin.buffer.read() if name == "stdin" else file.read_bytes()
     try:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from charlm.amounts import counted
+from charlm.cli.bars import say_waiting
+from charlm.cli.files import STREAM
 from charlm.cli.options import PATH
 from charlm.cli.shading import bar, coloured, json_line, shaded_lines, surprise, within
 from charlm.config import UNKNOWN_POLICIES
@@ -124,7 +126,9 @@ def command(
             f"{model} was trained on records, and --memory and --gradient look back over one"
             " running text; leave them out."
         )
-    text_read = evaluation.of_file(loaded, text or Path("-"), unknown)
+    if text == STREAM:
+        say_waiting()
+    text_read = evaluation.of_file(loaded, text or STREAM, unknown)
     if len(text_read.symbols.ids) > limit:
         count = len(text_read.symbols.ids)
         click.echo(f"the first {limit:,} of {counted(count, 'symbol')} (--limit)", err=True)

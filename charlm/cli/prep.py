@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from charlm.cli.bars import say_waiting
 from charlm.cli.files import STREAM
 from charlm.cli.options import PATH, knob_options
 from charlm.cli.shading import harmless, json_line
@@ -87,6 +88,8 @@ def command(
         raise click.UsageError("stdin (-) can be read only once.")
     if str(out) == "-":
         raise click.UsageError("-o names the directory to make; a corpus cannot go to stdout.")
+    if STREAM in (*files, files_from):
+        say_waiting()
     PrepConfig(**values)  # the knobs are checked before anything is loaded
     if tokenizer_file is not None:
         for name in DECIDED:

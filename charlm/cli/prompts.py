@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from charlm.cli.bars import say_waiting
 from charlm.errors import DataError
 from charlm.preparation.sources import named
 
@@ -28,6 +29,8 @@ def prompt_text(prompt: str | None, prompt_file: Path | None, errors: str = "str
     if prompt_file is None:
         return prompt or ""
     name = "stdin" if str(prompt_file) == "-" else str(prompt_file)
+    if name == "stdin":
+        say_waiting()
     with named(name):
         data = sys.stdin.buffer.read() if name == "stdin" else prompt_file.read_bytes()
     try:

@@ -147,6 +147,10 @@ def command(
 
         check_output(output, force, [model])
         ctx.with_resource(_stdout_to(output))
+    elif values["per_line"]:
+        from charlm.cli.files import STREAM, check_stdout
+
+        check_stdout([STREAM])
 
     from charlm import model_file
     from charlm.sampling import states

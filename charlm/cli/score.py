@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from charlm.cli.bars import bar, reading, say_waiting
+from charlm.cli.files import STREAM, check_stdout
 from charlm.cli.options import PATH, knob_options, take
 from charlm.cli.shading import coloured, for_stdout, json_line, one_line, pieces_of, shaded
 from charlm.config import UNKNOWN_POLICIES, AdaptationConfig
@@ -122,6 +123,8 @@ def command(
     if not low <= high:
         raise click.UsageError("--min-bpb and --max-bpb leave nothing between them.")
 
+    check_stdout(files or [STREAM])
+
     from charlm import model_file
     from charlm.measuring import records
     from charlm.measuring.scorer import Scorer
@@ -144,7 +147,7 @@ def command(
             " can't learn yet. Leave --adapt and --cache out, or train without --bidirectional."
         )
     check(files)
-    if not files or Path("-") in files:
+    if not files or STREAM in files:
         say_waiting()
     tokenizer = loaded.tokenizer
     by_record = loaded.records != "none"

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from charlm.cells import CELLS
+from charlm.cli.bars import say_waiting
+from charlm.cli.files import STREAM
 from charlm.cli.options import PATH, CellNames, knob_options, take
 from charlm.config import NetworkConfig, TrainingConfig
 from charlm.errors import ConfigError, DataError
@@ -133,6 +135,8 @@ def command(
             directory.check_saved(resume, corpus, changes)
         else:
             directory.check_new(out, corpora, force=force, several=count is not None)
+    if STREAM in corpora:
+        say_waiting()
     with Progress(quiet=quiet) as progress:
         # torch takes a second or two to load: after the checks above, and after a sign of life.
         from charlm.training import begin, checkpoint, ranks, seeds, watch

@@ -9,6 +9,7 @@ from pathlib import Path
 from charlm import atomic
 from charlm.amounts import size_words
 from charlm.errors import CharlmError, DataError
+from charlm.signals import undone
 
 
 def place(out: Path) -> Path:
@@ -27,7 +28,7 @@ def workplace(folder: Path, say: Callable[[str], None]) -> Iterator[Path]:
     taken = DataError(
         f"another process is making this corpus, in {folder}; wait for it, or choose another name."
     )
-    with atomic.locked(folder, taken):
+    with atomic.locked(folder, taken), undone(lambda: _remove_unless_begun(folder)):
         _tidy(folder)
         try:
             yield folder
@@ -36,15 +37,24 @@ def workplace(folder: Path, say: Callable[[str], None]) -> Iterator[Path]:
                 shutil.rmtree(folder, ignore_errors=True)
             raise
         except (KeyboardInterrupt, OSError):
-            if not _left(folder, say):
-                shutil.rmtree(folder, ignore_errors=True)
+            _left(folder, say)
             raise
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _remove_unless_begun(folder: Path) -> None:
+    """Removes a folder in which there is nothing to go on from."""
+    if not _begun(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _begun(folder: Path) -> bool:
+    return any(folder.glob("*.json"))
+
+
 def _left(folder: Path, say: Callable[[str], None]) -> bool:
     """Whether there is something to go on from; says where it lies."""
-    found = any(folder.glob("*.json"))
+    found = _begun(folder)
     if found:
         size_bytes = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
         say(

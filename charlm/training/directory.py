@@ -20,6 +20,7 @@ from charlm.config import PrepConfig
 from charlm.corpus import Corpus, join, prepare
 from charlm.errors import ConfigError, DataError, TrainingError
 from charlm.model_file import Model
+from charlm.preparation.workplace import place
 from charlm.signals import undone
 
 LAST_NAME, LOG_NAME = "last.safetensors", "log.jsonl"
@@ -242,7 +243,11 @@ def begun(out: Path, job: int | None) -> Iterator[None]:
 
 
 def clear(out: Path, keep: tuple[Path, ...] = ()) -> None:
-    """Removes an earlier run in `out`, but for its own corpus and the runs in `keep`."""
+    """Removes an earlier run in `out`, but for its own corpus and the runs in `keep`.
+
+    Nor does what was begun of an own corpus stay, as the new run has one.
+    """
+    shutil.rmtree(place(out / OWN_CORPUS), ignore_errors=True)
     if (out / SEEDS_NAME).exists():
         with suppress(DataError):  # a damaged list names no runs
             for run in seeds(out).values():

@@ -196,3 +196,44 @@ def test_a_state_may_be_written_to_a_stream_and_replaces_nothing_but_a_state(
     process.communicate()
     assert process.returncode == 0
     assert charlm(*args, model / "log.jsonl").returncode == 1
+
+
+@pytest.mark.parametrize("mode", ["ab", "wb"], ids=["appended", "truncated"])
+@pytest.mark.parametrize("stdin", [False, True], ids=["named", "stdin"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "score MODEL FILE",
+        "score MODEL FILE --worst 3",
+        "compress MODEL FILE",
+        "decompress MODEL FILE",
+        "sample MODEL --per-line",
+    ],
+)
+def test_a_file_that_is_read_is_not_written_to_by_stdout(model, tmp_path, line, stdin, mode):
+    """Else `charlm score run f >> f` would read its own output, without an end."""
+    file = tmp_path / "file"
+    file.write_text("the king shall have his own again.\n" * 30)
+    stdin = stdin or "FILE" not in line
+    names = {"MODEL": model, "FILE": "-" if stdin else file}
+    args = [names.get(word, word) for word in line.split()]
+    with file.open(mode) as out, file.open("rb") as text:
+        before = file.read_bytes()
+        process = commands.start(*args, stdout=out, stdin=text if stdin else None)
+        _, said = process.communicate(timeout=commands.PATIENCE_S)
+    assert process.returncode == 1
+    name = "stdin" if stdin else file
+    assert (
+        said.decode() == f"charlm: {name} is the file that stdout goes to; write to another one.\n"
+    )
+    assert file.read_bytes() == before
+
+
+def test_a_new_run_leaves_nothing_of_a_corpus_that_was_begun_there(charlm, corpus, tmp_path):
+    """As `train text -o run` leaves it where it is stopped; `train corpus` does not go on."""
+    begun = tmp_path / "run" / ".corpus.prep"
+    begun.mkdir(parents=True)
+    (begun / "0.json").write_text("{}")
+    done = charlm("train", corpus, "-o", tmp_path / "run", "--steps", 2, "--width", 16, "--seed", 1)
+    assert done.returncode == 0, done.stderr
+    assert not begun.exists()

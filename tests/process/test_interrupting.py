@@ -79,8 +79,10 @@ def test_what_was_begun_before_the_import_is_undone(tmp_path, number):
     code = """
 from pathlib import Path
 from charlm import atomic, signals
+from charlm.preparation.workplace import workplace
 with (
     signals.ending(),
+    workplace(Path(".data.prep"), print),
     atomic.whole_file(Path("file")),
     atomic.whole_directory(Path("folder"), marker="m", force=False) as folder,
     atomic.temporary_directory("charlm-"),

@@ -68,13 +68,30 @@ def test_a_bar_is_for_a_terminal_and_for_what_takes_a_while(capsys):
     assert bars.SHOWN_AFTER_S > 0
 
 
-@pytest.mark.parametrize("command", ["score", "decompress"])
-def test_who_waits_for_a_terminal_says_so(model, command):
+@pytest.mark.parametrize(
+    "line",
+    [
+        "score RUN",
+        "decompress RUN",
+        "compress RUN -o new",
+        "fill BOTH",
+        "inspect RUN -",
+        "sample RUN --per-line",
+        "sample RUN --prompt-file -",
+        "next RUN --prompt-file -",
+        "prep - -o new",
+        "prep --files-from - -o new",
+        "train - -o new",
+    ],
+)
+def test_who_waits_for_a_terminal_says_so(model, both_sides_model, tmp_path, line):
+    given = {"RUN": model, "BOTH": both_sides_model}
     ours, theirs = pty.openpty()
-    process = start(command, model, stdin=theirs)
+    args = [given.get(word, word) for word in line.split()]
+    process = start(*args, stdin=theirs, cwd=tmp_path)
     os.close(theirs)
-    said = process.stderr.readline()
-    os.write(ours, b"\x04")
+    said = b"reading from the terminal; Ctrl-D ends the text\n"
+    assert said in iter(process.stderr.readline, b"")
+    os.write(ours, b"\x04")  # once is enough
     process.communicate(timeout=60)
     os.close(ours)
-    assert said == b"reading from the terminal; Ctrl-D ends the text\n"

@@ -194,4 +194,6 @@ def test_at_any_moment(corpus, model, archive, tmp_path, args, number):
         assert early or b"Traceback" not in said, said.decode()
         left = {name for name in names(tmp_path) if name.endswith(".tmp")}
         assert left <= {".run.tmp"}, (delay_s, left)
+        for folder in tmp_path.rglob(".*.prep"):
+            assert list(folder.glob("*.json")), (delay_s, folder)  # to go on from
         assert names(tmp_path / "temporary") == set()
