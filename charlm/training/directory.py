@@ -20,7 +20,7 @@ from charlm.config import PrepConfig
 from charlm.corpus import Corpus, join, prepare
 from charlm.errors import ConfigError, DataError, TrainingError
 from charlm.model_file import Model
-from charlm.preparation.workplace import place
+from charlm.preparation import workplace
 from charlm.signals import undone
 
 LAST_NAME, LOG_NAME = "last.safetensors", "log.jsonl"
@@ -247,7 +247,7 @@ def clear(out: Path, keep: tuple[Path, ...] = ()) -> None:
 
     Nor does what was begun of an own corpus stay, as the new run has one.
     """
-    shutil.rmtree(place(out / OWN_CORPUS), ignore_errors=True)
+    shutil.rmtree(workplace.place(out / OWN_CORPUS), ignore_errors=True)
     if (out / SEEDS_NAME).exists():
         with suppress(DataError):  # a damaged list names no runs
             for run in seeds(out).values():

@@ -424,7 +424,7 @@ def test_a_lack_of_memory_that_nothing_helps_ends_the_run(data, tmp_path, monkey
 
     monkeypatch.setattr(Trainer, "_batch_loss", loss)
     with pytest.raises(TrainingError, match="--batch"):
-        run(data, tmp_path / "a")
+        run(data, tmp_path / "a", training={"batch": 8})
 
 
 DROPPED = {
