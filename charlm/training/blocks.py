@@ -40,18 +40,21 @@ class _InBlocks(torch.autograd.Function):
     ) -> Tensor:
         """The sum, and the gradients of x and of the weights for later."""
         leaves = [weight.detach().requires_grad_() for weight in weights]
-        of_weights, of_x = [torch.zeros_like(weight) for weight in weights], []
-        total = torch.zeros((), device=x.device)
-        for some, wanted in zip(x.detach().split(tokens), targets.split(tokens), strict=True):
+        of_weights = [torch.zeros_like(weight) for weight in weights]
+        # Made before the blocks: small arrays that outlive the large ones of a block would each
+        # keep the allocator from using their place again.
+        of_x, total = torch.empty_like(x), torch.zeros((), device=x.device)
+        blocks = zip(x.detach().split(tokens), targets.split(tokens), of_x.split(tokens), strict=True)
+        for some, wanted, gradient in blocks:
             some = some.requires_grad_()
             with torch.enable_grad():
                 loss = nats(leaves, some, wanted)
-            gradient, *others = torch.autograd.grad(loss, [some, *leaves])
-            of_x.append(gradient)
+            found, *others = torch.autograd.grad(loss, [some, *leaves])
+            gradient.copy_(found)
             for whole, part in zip(of_weights, others, strict=True):
                 whole += part
             total += loss.detach()
-        ctx.save_for_backward(torch.cat(of_x), *of_weights)
+        ctx.save_for_backward(of_x, *of_weights)
         return total
 
     @staticmethod
