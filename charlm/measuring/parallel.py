@@ -16,8 +16,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from charlm.network.costs import TOKENS
 from charlm.network.states import State, differ, join, put_rows, take_rows
-from charlm.sampling.engine import Engine
+from charlm.sampling.engine import Engine, NumpyEngine
 from charlm.score import nats_of
 
 ROWS = 128  # read side by side; an lstm 1x384 read a quarter more a second than with 64
@@ -52,9 +53,11 @@ class Reader(Protocol):
         """The state of `batch` rows before anything was read."""
 
     def read(
-        self, inputs: np.ndarray, targets: np.ndarray, state: State, lengths: np.ndarray
+        self, inputs: np.ndarray, targets: np.ndarray | None, state: State, lengths: np.ndarray
     ) -> tuple[np.ndarray, State]:
         """The figures (F, B, T) of targets (B, T), each after the input of its place.
+
+        Without targets they are 0: the state alone is wanted.
 
         Row b has the first `lengths[b]` of T tokens, and no more than the row before it; of what
         pads it nothing is to be asked. Also the next state of the rows that have all T.
@@ -79,29 +82,39 @@ class SteppedReader:
             self.logits_per_token = network.logits_per_token
         self.initial_state = engine.initial_state
         self._engine = engine
+        # Of a large vocabulary the logits are never all there; of a small one the whole step is
+        # what is recorded, and fast.
+        self._wide = isinstance(engine, NumpyEngine) and engine.network.is_wide
+        self._step = engine.features if self._wide else engine.step
 
     def read(
-        self, inputs: np.ndarray, targets: np.ndarray, state: State, lengths: np.ndarray
+        self, inputs: np.ndarray, targets: np.ndarray | None, state: State, lengths: np.ndarray
     ) -> tuple[np.ndarray, State]:
         """The figures (1 or 3, B, T), and the next state; see `Reader`."""
-        (B, T), V = inputs.shape, self._engine.vocabulary
+        B, T = inputs.shape
         going = (lengths[:, None] > np.arange(T)).sum(axis=0)
         found = np.zeros((self.figures, B, T))
-        block, rows = max(1, LOGITS // (B * V)), B
+        at_once = TOKENS if self._wide else LOGITS // self._engine.vocabulary
+        block, rows = max(1, at_once // B), B
         for begin in range(0, T, block):
             end = min(begin + block, T)
             made = []
             for n, ids in zip(going[begin:end].tolist(), inputs.T[begin:end], strict=True):
                 state = take_rows(state, slice(n)) if n < rows else state
                 rows = n
-                logits, state = self._engine.step(ids[:n], state)
-                made.append(logits)
+                some, state = self._step(ids[:n], state)
+                made.append(some)
+            if targets is None:
+                continue
             inside = np.arange(B) < going[begin:end, None]  # (T, B)
             figures = self._figures(np.concatenate(made), targets.T[begin:end][inside])
             found[:, :, begin:end].swapaxes(1, 2)[:, inside] = figures
         return found, take_rows(state, slice(int((lengths >= T).sum())))
 
     def _figures(self, logits: np.ndarray, ids: np.ndarray) -> np.ndarray:
+        """The figures (1 or 3, N) of ids (N,) by logits (N, V), or by features (N, D)."""
+        if self._wide:
+            return np.stack(self._engine.costs(logits, ids)[: self.figures])
         if self.figures == 1:
             return nats_of(logits, ids)[None]
         best = logits.argmax(axis=-1)
@@ -209,9 +222,8 @@ def after(reader: Reader, opening: Sequence[int]) -> Before | None:
     """Where a text begins that comes after those ids; None where there are none."""
     if not len(opening):
         return None
-    ids = np.array([opening])
-    inputs = np.concatenate([[[reader.start]], ids[:, :-1]], axis=1)
-    _, state = reader.read(inputs, ids, reader.initial_state(1), np.array([len(opening)]))
+    inputs = np.array([[reader.start, *opening[:-1]]])
+    _, state = reader.read(inputs, None, reader.initial_state(1), np.array([len(opening)]))
     return opening[-1], state
 
 
@@ -296,13 +308,13 @@ class _Text:
         """The figures (F, B, end - begin) of ids[first + begin : first + end] of each row.
 
         Also the state after all but the last. Where the rows are `fresh` each first token follows
-        the start symbol.
+        the start symbol, and the figures are not worked out.
         """
         rows = len(firsts)
         found = np.empty((self.reader.figures, rows, end - begin))
         for at in range(begin, end, CONTEXT):
             places = firsts[:, None] + np.arange(at, min(at + CONTEXT, end))  # (B, T)
-            targets = self.ids[places].astype(np.int64)
+            targets = None if fresh else self.ids[places].astype(np.int64)
             inputs = self.ids[np.maximum(places - 1, 0)].astype(np.int64)
             inputs[places == 0] = self.last
             if fresh and at == begin:

@@ -61,6 +61,11 @@ class AdaptiveHead(Head):
         ]
         return xp.concat([first[..., :short], *tails], -1)
 
+    @property
+    def is_wide(self) -> bool:
+        """Never: its logits are made of parts."""
+        return False
+
     def nats(self, torch: Any, w: Weights, x: Array, targets: Array) -> Array:
         """What each of targets (N,) costs after x (N, D): (N,), without the logits of the rest."""
         first, x = self._first(torch, w, x)

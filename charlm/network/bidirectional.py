@@ -121,6 +121,10 @@ class Bidirectional(Network):
         x = left @ merge["left"].T + right @ merge["right"].T
         return x + ops.lookup(xp, merge["distance"], distances)
 
+    def costs(self, xp: Any, w: Weights, x: Array, ids: Array) -> tuple[Array, Array, Array]:
+        """What ids (N,) cost after both stacks' outputs as one (N, D)."""
+        return super().costs(xp, w, xp.tanh(x), ids)
+
     def logits(self, xp: Any, w: Weights, x: Array) -> Array:
         """The logits (..., V) from the left stack's output (..., D): nothing is known beyond."""
         return self.merged_logits(xp, w, x @ w["merge"]["left"].T + w["merge"]["distance"][0])

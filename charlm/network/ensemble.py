@@ -39,6 +39,11 @@ class Ensemble(Network):
         self._prefixes = [f"members.{k}." for k in range(config.members)]
 
     @property
+    def is_wide(self) -> bool:
+        """Never: its logits are the members' together."""
+        return False
+
+    @property
     def parts(self) -> list[Part]:
         """The parts whose states make up a state, in that order."""
         return [

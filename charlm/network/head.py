@@ -19,6 +19,7 @@ from typing import Any
 from charlm import ops
 from charlm.cells.initial import Constant, Uniform
 from charlm.config import NetworkConfig
+from charlm.network.costs import WIDE, costs
 from charlm.network.stack import Found, Weights, norm, norm_weights, under
 from charlm.ops import Array
 
@@ -57,14 +58,26 @@ class Head:
 
     def logits(self, xp: Any, w: Weights, x: Array) -> Array:
         """The logits (..., V) from x (..., D)."""
-        x = norm(xp, self.config.norm, w["norm"], x)
         K = self.config.mixtures
-        if K > 1:
-            latent = xp.tanh(x @ w["latent"].T + w["latent_bias"])
-            latent = latent.reshape(*x.shape[:-1], K, -1)
-            each = ops.log_softmax(xp, latent @ w["weight"].T + w["bias"])  # (..., K, V)
-            share = ops.log_softmax(xp, x @ w["prior"].T)[..., None]
-            return ops.logsumexp(xp, each + share, -2)[..., 0, :]
-        if "projection" in w:
-            x = x @ w["projection"].T
-        return ops.affine(xp, x, w["weight"], w["bias"])
+        if K == 1:
+            return ops.affine(xp, self._projected(xp, w, x), w["weight"], w["bias"])
+        x = norm(xp, self.config.norm, w["norm"], x)
+        latent = xp.tanh(x @ w["latent"].T + w["latent_bias"])
+        latent = latent.reshape(*x.shape[:-1], K, -1)
+        each = ops.log_softmax(xp, latent @ w["weight"].T + w["bias"])  # (..., K, V)
+        share = ops.log_softmax(xp, x @ w["prior"].T)[..., None]
+        return ops.logsumexp(xp, each + share, -2)[..., 0, :]
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether `costs` finds what tokens cost, without the logits of all the vocabulary."""
+        return self.config.mixtures == 1 and self.vocabulary >= WIDE
+
+    def costs(self, xp: Any, w: Weights, x: Array, ids: Array) -> tuple[Array, Array, Array]:
+        """What ids (N,) cost after x (N, D), where the head `is_wide`; see `network.costs`."""
+        return costs(xp, self._projected(xp, w, x), w["weight"], w["bias"], ids)
+
+    def _projected(self, xp: Any, w: Weights, x: Array) -> Array:
+        """What a row of the head's matrix is multiplied by, (..., D or E) from x (..., D)."""
+        x = norm(xp, self.config.norm, w["norm"], x)
+        return x @ w["projection"].T if "projection" in w else x

@@ -126,6 +126,18 @@ class Network:
         """The logits (..., V) of what follows, from what leaves the blocks (..., D)."""
         return self.head.logits(xp, w["head"], x)
 
+    @property
+    def is_wide(self) -> bool:
+        """Whether `costs` finds what tokens cost, without the logits of all the vocabulary."""
+        return self.head.is_wide
+
+    def costs(self, xp: Any, w: Weights, x: Array, ids: Array) -> tuple[Array, Array, Array]:
+        """What ids (N,) cost after what leaves the blocks (N, D), where the network `is_wide`.
+
+        Their nats, the likeliest ids and the nats of these, each (N,); see `network.costs`.
+        """
+        return self.head.costs(xp, w["head"], x, ids)
+
     def scan(
         self,
         torch: Any,

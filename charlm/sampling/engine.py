@@ -94,11 +94,17 @@ class NumpyEngine:
 
     def features(self, ids: np.ndarray, state: State) -> tuple[np.ndarray, State]:
         """What leaves the blocks (B, D) after ids (B,), and the next state."""
+        if self._tuner is not None:
+            self._tuner.look()
         return self.network.features(np, self._w, ids, state)
 
     def head(self, features: np.ndarray) -> np.ndarray:
         """The logits (B, V) of what follows, from what leaves the blocks (B, D)."""
         return self.network.logits(np, self._w, features)
+
+    def costs(self, features: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, ...]:
+        """What ids (N,) cost after those features (N, D); see `Network.costs`."""
+        return self.network.costs(np, self._w, features, ids)
 
     def join(self, states: Sequence[State]) -> State:
         """The rows of all states in one, in that order."""

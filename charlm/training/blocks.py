@@ -44,8 +44,8 @@ class _InBlocks(torch.autograd.Function):
         # Made before the blocks: small arrays that outlive the large ones of a block would each
         # keep the allocator from using their place again.
         of_x, total = torch.empty_like(x), torch.zeros((), device=x.device)
-        blocks = zip(x.detach().split(tokens), targets.split(tokens), of_x.split(tokens), strict=True)
-        for some, wanted, gradient in blocks:
+        parts = (whole.split(tokens) for whole in (x.detach(), targets, of_x))
+        for some, wanted, gradient in zip(*parts, strict=True):
             some = some.requires_grad_()
             with torch.enable_grad():
                 loss = nats(leaves, some, wanted)

@@ -30,6 +30,7 @@ from charlm.measuring.parallel import (
 )
 from charlm.measuring.symbols import unread_of_corpus
 from charlm.network import Bidirectional, Network
+from charlm.network.costs import TOKENS
 from charlm.network.stack import Weights
 from charlm.network.states import State, differ, take_rows
 from charlm.sampling.text import opening
@@ -111,29 +112,32 @@ class ScannedReader:
         return self.network.initial_state(torch, self.w, batch)
 
     def read(
-        self, inputs: np.ndarray, targets: np.ndarray, state: State, lengths: np.ndarray
+        self, inputs: np.ndarray, targets: np.ndarray | None, state: State, lengths: np.ndarray
     ) -> tuple[np.ndarray, State]:
         """The nats (1, B, T) of targets (B, T), and the next state; see `parallel.Reader`."""
         ids = torch.from_numpy(inputs).to(self.device)
         x, state = self.network.outputs(torch, self.w, ids, state)
-        nats = self.nats(self.network.logits, x, targets)
+        nats = np.zeros(inputs.shape)
+        if targets is not None:
+            nats = self.nats(self.network.logits, x, targets)
         return nats[None], take_rows(state, slice(int((lengths >= inputs.shape[1]).sum())))
 
     def nats(self, logits: Callable, x: Tensor, targets: np.ndarray) -> np.ndarray:
         """What targets (B, T) cost, a few logits at a time made of x (B, T, D); 0 if IGNORED."""
         x, ids = x.flatten(0, 1), torch.from_numpy(targets.ravel()).to(self.device)
-        at_once = max(1, MOST_LOGITS // self.logits_per_token)
-        nats = torch.cat(
-            [
-                functional.cross_entropy(
-                    logits(torch, self.w, some).float(),
-                    wanted,
-                    ignore_index=IGNORED,
-                    reduction="none",
-                )
-                for some, wanted in zip(x.split(at_once), ids.split(at_once), strict=True)
-            ]
-        )
+        wide = self.network.is_wide
+        at_once = TOKENS if wide else max(1, MOST_LOGITS // self.logits_per_token)
+        nats = torch.empty(len(ids), device=self.device)
+        for some, wanted, found in zip(
+            x.split(at_once), ids.split(at_once), nats.split(at_once), strict=True
+        ):
+            if wide:
+                costs = self.network.costs(torch, self.w, some, wanted.clamp(min=0))[0]
+                found.copy_(costs.masked_fill_(wanted == IGNORED, 0))
+            else:
+                some = logits(torch, self.w, some).float()
+                kept = {"ignore_index": IGNORED, "reduction": "none"}
+                found.copy_(functional.cross_entropy(some, wanted, **kept))
         # In float64 on the CPU only, as not every device has it.
         return nats.cpu().double().numpy().reshape(targets.shape)
 
