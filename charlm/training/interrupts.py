@@ -9,6 +9,10 @@ from types import FrameType
 from charlm.signals import ENDING
 
 
+class StoppedError(Exception):
+    """A signal has asked to stop what can be made again."""
+
+
 class Interrupts:
     """While entered, `received` is None, or the number of the signal that asked to stop.
 
@@ -38,6 +42,11 @@ class Interrupts:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
+
+    def check(self) -> None:
+        """Raises StoppedError where a signal has come."""
+        if self.received is not None:
+            raise StoppedError
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.received is None:

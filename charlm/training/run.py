@@ -7,6 +7,7 @@ same way: what decides, the time and signals, all of them hear at the same momen
 
 import math
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from charlm import model_file
@@ -14,8 +15,9 @@ from charlm.amounts import counted
 from charlm.corpus import Corpus
 from charlm.errors import TrainingError
 from charlm.network import Network
+from charlm.score import Score
 from charlm.training import checkpoint, directory, recovery
-from charlm.training.interrupts import Interrupts
+from charlm.training.interrupts import Interrupts, StoppedError
 from charlm.training.keeping import Keeper
 from charlm.training.memory import memory_needed
 from charlm.training.peek import KEPT, peek
@@ -61,6 +63,9 @@ class Run:
         self._started = started
         self._now_s = self._saved_s = standing.elapsed_s
         self._signal: int | None = None
+        # torchrun passes signals on, and Slurm may have given them to every process before.
+        repeats_s = REPEATS_S if self.ranks.job is not None else 0.0
+        self._interrupts = Interrupts(listener.stopping, repeats_s)
         train = corpus.size("train")
         self._tokens_per_char = train.tokens / max(1, train.chars)
         self._validates = corpus.size("val").tokens > 0
@@ -69,13 +74,11 @@ class Run:
 
     def go(self) -> Outcome:
         """Trains to the end, or until a signal or patience stops it, and saves."""
-        # torchrun passes signals on, and Slurm may have given them to every process before.
-        repeats_s = REPEATS_S if self.ranks.job is not None else 0.0
-        with Interrupts(self.listener.stopping, repeats_s) as interrupts:
-            self._agree(interrupts)
+        with self._interrupts:
+            self._agree()
             if self.trainer.steps == 0:
                 self.save()  # from here on there is always something to go on with
-            while (trouble := self._train(interrupts)) is not None:
+            while (trouble := self._train()) is not None:
                 self._recover(trouble)
             stopped = None if self.standing.finished else self._signal
             if stopped is not None and self.standing.best_nats_per_char is None:
@@ -83,28 +86,29 @@ class Run:
         self.ranks.parting = True
         return Outcome(self.trainer.steps, self.standing.best_nats_per_char, stopped)
 
-    def _train(self, interrupts: Interrupts) -> TrainingError | None:
+    def _train(self) -> TrainingError | None:
         """Trains and saves until the run ends or is stopped, or gives what stood in its way."""
         try:
             if self.plan.budget_s is not None and self._validates:
                 self._probe()
-            self._agree(interrupts)
+            self._agree()
             if self.trainer.steps == 0:
                 self.standing.begun_s = self._now_s
             self.plan.begun_s = self.standing.begun_s
+            if self.standing.owes_validation:
+                self._validate_and_save()
             while self._goes_on() and not self._signal and not self._impatient():
                 self._update()
-                self._agree(interrupts)
+                self._agree()
                 if self._due():
-                    self.validate()
-                    self.save()
-                    self._agree(interrupts)
+                    self._validate_and_save()
                 elif self._now_s - self._saved_s > SAVE_EVERY_S:
                     self.save()
             if self._progress() >= 1 or self._impatient():
                 self.validate()
-                self.standing.finished = True
+                self.standing.finished = not self.standing.owes_validation
             self.save()
+            self._agree()
         except (DivergedError, MemoryLackError) as error:
             return error
         return None
@@ -121,27 +125,38 @@ class Run:
         self._keeper.log(entry, self.standing)
         self.save()
 
+    def _validate_and_save(self) -> None:
+        self.validate()
+        self.save()
+        self._agree()
+
     def validate(self) -> None:
-        """Validates the weights, or their average, unless that was done, and keeps them if best."""
+        """Validates the weights, or their average, unless that was done, and keeps them if best.
+
+        A signal ends it at once, and it is made anew when the run goes on.
+        """
         standing, trainer = self.standing, self.trainer
         if standing.validated_steps == trainer.steps and trainer.steps:
             return
-        standing.validated_steps = trainer.steps
-        standing.validated_progress = self._progress()
         if not self._validates:
+            standing.validated_steps = trainer.steps
             self._keeper.save_model(standing, self._elapsed(), None)
             return
         self.corpus.check_unchanged()
         began = time.monotonic()
-        score, nats_per_char, sample = None, 0.0, ""
+        score, nats_per_char, sample, stopped = None, 0.0, "", False
         if self.ranks.is_first:
-            weights = trainer.average.weights
-            with memory_needed(TrainingError, trainer.memory_advice):
-                score = validate(self.network, weights, self.corpus, share=standing.val_share)
-            nats_per_char = score.nats_per_char
-            if math.isfinite(nats_per_char):
+            score = self._score()
+            stopped, nats_per_char = score is None, score.nats_per_char if score else 0.0
+            if score and math.isfinite(nats_per_char):
                 sample = peek(self.network, self._keeper.weights(), self.corpus, self.config)
-        nats_per_char, took_s = self.ranks.from_first(nats_per_char, time.monotonic() - began)
+        took_s = time.monotonic() - began
+        nats_per_char, took_s, stopped = self.ranks.from_first(nats_per_char, took_s, stopped)
+        standing.owes_validation = bool(stopped)
+        if stopped:
+            return
+        standing.validated_steps = trainer.steps
+        standing.validated_progress = self._progress()
         self.plan.validation_s = took_s
         self._check(nats_per_char)
         best = standing.best_nats_per_char
@@ -171,6 +186,19 @@ class Run:
         self._keeper.log(entry, standing)
         if self.config.peek:
             self.listener.say(sample[: self.config.peek])
+
+    def _score(self) -> Score | None:
+        """The score on the validation text; None where a signal came before it was read."""
+        trainer = self.trainer
+        with suppress(StoppedError), memory_needed(TrainingError, trainer.memory_advice):
+            return validate(
+                self.network,
+                trainer.average.weights,
+                self.corpus,
+                share=self.standing.val_share,
+                proceed=self._interrupts.check,
+            )
+        return None
 
     def save(self) -> None:
         """Writes `last.safetensors`, unless the weights have gone bad since the last report."""
@@ -269,10 +297,10 @@ class Run:
                 )
         self.plan.validation_s = whole_s * self.standing.val_share
 
-    def _agree(self, interrupts: Interrupts) -> None:
+    def _agree(self) -> None:
         """Takes note of the first rank's clock, and of a signal that any rank has had."""
         mine = self._elapsed() if self.ranks.is_first else 0.0
-        self._now_s, number = self.ranks.highest(mine, interrupts.received or 0)
+        self._now_s, number = self.ranks.highest(mine, self._interrupts.received or 0)
         self._signal = int(number) or None
 
     def _progress(self) -> float:

@@ -34,6 +34,7 @@ class Standing:
     next_report: int = 1
     log_bytes: int = 0
     val_share: float = 1.0
+    owes_validation: bool = False  # as a signal came in the middle of one
     finished: bool = False
     init: dict[str, Any] | None = None  # of the model that it went on from
     job: int | None = None  # of several processes: Ranks.job

@@ -50,11 +50,12 @@ def validate(
     split: str = "val",
     *,
     share: float = 1.0,
+    proceed: Callable[[], None] = lambda: None,
 ) -> Score:
-    """The score of the first `share` of a split."""
+    """The score of the first `share` of a split; `proceed`, called in each batch, may raise."""
     ids = corpus.ids(split)
     ids = ids[: round(len(ids) * share)]
-    reader = ScannedReader(network, network.arrange(weights))
+    reader = ScannedReader(network, network.arrange(weights), proceed)
     if isinstance(network, Bidirectional):
         nats = sum(float(found.sum()) for found in _both_sides_nats(reader, corpus, ids))
     elif corpus.records == "none":
@@ -100,9 +101,12 @@ class ScannedReader:
     figures = 1
     batch_tokens = ROWS * CONTEXT
 
-    def __init__(self, network: Network, w: Weights) -> None:
+    def __init__(
+        self, network: Network, w: Weights, proceed: Callable[[], None] = lambda: None
+    ) -> None:
         self.network = network
         self.w = w
+        self._proceed = proceed
         self.start = network.start
         self.logits_per_token = network.logits_per_token
         self.device = w["embedding"].device
@@ -124,6 +128,7 @@ class ScannedReader:
 
     def nats(self, logits: Callable, x: Tensor, targets: np.ndarray) -> np.ndarray:
         """What targets (B, T) cost, a few logits at a time made of x (B, T, D); 0 if IGNORED."""
+        self._proceed()
         x, ids = x.flatten(0, 1), torch.from_numpy(targets.ravel()).to(self.device)
         wide = self.network.is_wide
         at_once = TOKENS if wide else max(1, MOST_LOGITS // self.logits_per_token)

@@ -1,5 +1,6 @@
 """Runs in this process: every knob changes something, devices, defaults, what is kept."""
 
+import itertools
 import json
 import shutil
 import signal
@@ -11,7 +12,16 @@ import pytest
 import torch
 from support.clock import Clock
 from support.params import quick
-from support.runs import SMALL_NETWORK, SMALL_RUN, differ, final_weights, log, run, stop_at
+from support.runs import (
+    SMALL_NETWORK,
+    SMALL_RUN,
+    differ,
+    final_weights,
+    log,
+    run,
+    stop_at,
+    without_times,
+)
 
 from charlm import model_file
 from charlm.cells import CELLS
@@ -19,7 +29,7 @@ from charlm.config import NetworkConfig, PrepConfig, TrainingConfig
 from charlm.corpus import prepare
 from charlm.errors import ConfigError, DataError, TrainingError
 from charlm.score import Score
-from charlm.training import begin, checkpoint, choosing, directory
+from charlm.training import begin, checkpoint, choosing, directory, validate
 from charlm.training.device import choose_device
 from charlm.training.initialise import initial_weights
 from charlm.training.interrupts import Interrupts
@@ -178,12 +188,50 @@ def test_a_run_stopped_and_resumed_equals_the_uninterrupted_one(tmp_path, traini
     assert not differ(final_weights(whole), final_weights(again))
 
 
-def test_a_signal_in_the_last_update_lets_the_run_end(data, tmp_path):
+def test_a_signal_in_the_last_update_leaves_the_validation_to_be_made(data, tmp_path):
+    whole, expected = run(data, tmp_path / "whole")
     _, outcome = run(data, tmp_path / "a", listener=stop_at(SMALL_RUN["steps"]))
-    assert outcome.signal is None
-    assert outcome.best_nats_per_char is not None
+    assert (outcome.signal, outcome.steps) == (signal.SIGTERM, SMALL_RUN["steps"])
+    assert outcome.best_nats_per_char is None
+    one, outcome = resumed(tmp_path / "a")
+    assert outcome == expected
+    assert not differ(final_weights(whole), final_weights(one))
     with pytest.raises(ConfigError, match="has reached its end"):
         resumed(tmp_path / "a")
+
+
+@pytest.mark.parametrize("network", [{}, {"bidirectional": True}], ids=["left", "both sides"])
+@pytest.mark.parametrize("records", ["none", "line"])
+@pytest.mark.parametrize("stop", [1, 2, 3])
+def test_a_validation_that_is_stopped_is_made_when_the_run_goes_on(
+    tmp_path, monkeypatch, network, records, stop
+):
+    """What a validation decides, the best model, patience and the average, is as if it was not."""
+    (tmp_path / "text").write_text(TEXT.replace(" ", "\n") * 3)
+    config = PrepConfig(val=0.1, test=0, records=records)
+    corpus = prepare([tmp_path / "text"], tmp_path / "corpus", config)
+    training = {"steps": 12, "eval_every": 4, "average": "nt-asgd"}
+    whole, expected = run(corpus, tmp_path / "whole", network=network, training=training)
+    validations = itertools.count(1)
+    made = validate.validate
+
+    def stopped(*args, **kwargs):
+        if next(validations) == stop:
+            signal.raise_signal(signal.SIGTERM)
+        return made(*args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("charlm.training.run.validate", stopped)
+        _, outcome = run(corpus, tmp_path / "cut", network=network, training=training)
+    assert (outcome.signal, outcome.steps) == (signal.SIGTERM, 4 * stop)
+    assert model_file.load(tmp_path / "cut")
+    again, outcome = resumed(tmp_path / "cut")
+    assert outcome == expected
+    assert not differ(final_weights(whole), final_weights(again))
+    logs = [without_times(log(tmp_path / name)) for name in ("whole", "cut")]
+    assert logs[0] == logs[1]
+    kept = [model_file.load(tmp_path / name) for name in ("whole", "cut")]
+    assert not differ(*(model.weights for model in kept))
 
 
 def test_a_run_that_was_killed_before_its_last_validation_makes_it(data, tmp_path, monkeypatch):
