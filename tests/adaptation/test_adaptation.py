@@ -206,7 +206,7 @@ def test_the_models_own_weights_stay_as_they_are():
         np.testing.assert_array_equal(weight, before[name])
 
 
-@every_network
+@pytest.mark.parametrize("kind", quick(["gru", "tied"], NETWORKS))
 @pytest.mark.parametrize(
     "config", [ADAPT, AdaptationConfig(cache=60, cache_weight=0.5, cache_flatness=30)]
 )

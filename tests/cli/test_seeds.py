@@ -4,6 +4,8 @@ import json
 import math
 import signal
 import statistics
+import subprocess
+import sys
 
 import pytest
 from support.commands import start, wait_for
@@ -128,13 +130,13 @@ def test_one_failure_is_told_and_the_others_go_on(charlm, corpus, tmp_path):
     program = tmp_path / "failing.py"
     program.write_text(PROGRAM)
     steps = ["--steps", 5, "--seeds", 3, "--seed", 1, *SMALL]
-    process = start(program, "train", corpus, "-o", tmp_path / "run", "--json", *steps)
-    stdout, stderr = process.communicate(timeout=120)
-    assert process.returncode == 1
-    found = json.loads(stdout)
+    train = ["train", corpus, "-o", tmp_path / "run", "--json", *steps]
+    done = subprocess.run([sys.executable, program, *map(str, train)], capture_output=True)
+    assert done.returncode == 1
+    found = json.loads(done.stdout)
     assert [each["error"] is None for each in found["seeds"]] == [True, False, True]
     assert found["best"] in (1, 3)
-    told = stderr.decode()
+    told = done.stderr.decode()
     assert "seed 2 failed: the loss" in told
     assert "2 seeds: mean" in told
     assert "1 of 3 seeds failed" in told

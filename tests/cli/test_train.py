@@ -5,10 +5,13 @@ import shlex
 import signal
 import subprocess
 import time
+from types import SimpleNamespace
 
 import pytest
 from support.commands import forked, start, wait_for
 from support.runs import log, weights, without_times
+
+from charlm.cli import progress
 
 SMALL = ["--width", "16", "--batch", "4", "--context", "16", "--seed", "1", "--device", "cpu"]
 
@@ -310,19 +313,31 @@ def test_patience_stops_a_run_that_no_longer_gets_better(charlm, tmp_path):
     assert b"--patience" in again.stderr
 
 
-@pytest.mark.parametrize(
-    ("characters", "steps", "remedy"),
-    [(9000, 60, "lower --lr"), (9000, 20, "so few updates"), (600, 60, "too little text")],
-)
-def test_a_run_that_learned_nothing_is_told_what_helps(charlm, tmp_path, characters, steps, remedy):
-    text = ("abcd efgh\n" * 900)[:characters]
-    (tmp_path / "t").write_text(text + text[: characters // 10][::-1])  # it ends otherwise
-    small = [*SMALL, "--steps", steps, "--lr", "1e6"]
+def test_a_run_that_learned_nothing_is_told_what_helps(charlm, tmp_path):
+    text = "abcd efgh\n" * 900
+    (tmp_path / "t").write_text(text + text[:900][::-1])  # it ends otherwise
+    small = [*SMALL, "--steps", 20, "--lr", "1e6"]
     done = charlm("train", tmp_path / "t", "-o", tmp_path / "r", *small)
     assert done.returncode == 0
     told = done.stderr.decode()
     assert "worse than guessing" in told
-    assert remedy in told
+    assert "lower --lr" in told
+
+
+@pytest.mark.parametrize(
+    ("tokens", "updates", "times_guessing", "remedy"),
+    [
+        (9000, 60, 1.1, "lower --lr"),
+        (9000, 20, 1.1, "so few updates"),
+        (600, 60, 1.1, "too little text"),
+        (600, 20, 1.3, "lower --lr"),  # nothing else explains a loss so far above guessing
+    ],
+)
+def test_what_helps_follows_from_the_run(tokens, updates, times_guessing, remedy):
+    size = SimpleNamespace(tokens=tokens)
+    corpus = SimpleNamespace(size=lambda split: size)
+    run = SimpleNamespace(config=SimpleNamespace(lr=0.01), corpus=corpus)
+    assert remedy in progress._remedy(run, updates, times_guessing)
 
 
 def test_peek_shows_a_sample_on_stderr(charlm, corpus, tmp_path):

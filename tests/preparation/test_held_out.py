@@ -46,6 +46,7 @@ def test_a_shuffle_is_one(size):
         assert sorted(places.tolist()) == list(range(size))
 
 
+@pytest.mark.slow
 def test_every_pair_of_records_is_as_likely_to_be_drawn_as_any_other():
     """By chi-square over 45 pairs: above 80 it is by chance once in 1,000 times."""
     seen = np.zeros((10, 10))
