@@ -4,7 +4,6 @@ The command line owns its process and tunes it for good. The library is a guest 
 needs it sets within itself, and leaves the process as it was.
 """
 
-import ctypes
 import os
 import sys
 import threading
@@ -46,6 +45,8 @@ def keep_memory() -> None:
     system each time, which then clears it anew, page by page. Kept, and in large pages, an LSTM
     1x512 of 32 rows read 18,500 characters/s instead of 13,300, and a minLSTM took half the time.
     """
+    import ctypes  # here because training alone needs it
+
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
         trim_threshold, top_pad, mmap_max = -1, -2, -4  # of malloc.h
         libc.mallopt(mmap_max, 0)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from charlm.cli.bars import bar
+from charlm.cli.bars import Bar
 from charlm.cli.options import PATH
 from charlm.cli.shading import json_line
 from charlm.errors import DataError
@@ -53,8 +53,8 @@ def command(models: tuple[Path, ...], file: Path, as_json: bool) -> None:
     sizes = line_sizes(data)
     nats, unknown = [], []
     for path, model in zip(models, loaded, strict=True):
-        with bar(None, "tokens", str(path)) as shown:
-            found, strange = line_nats(model, text, shown.update)
+        with Bar(None, "tokens", str(path)) as bar:
+            found, strange = line_nats(model, text, bar.update)
         nats.append(found)
         unknown.append(strange)
         if strange:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from charlm.amounts import counted
-from charlm.cli.bars import bar
+from charlm.cli.bars import Bar
 from charlm.cli.files import STREAM, check_output, sink, size_bytes, source
 from charlm.cli.options import PATH, knob_options, take
 from charlm.config import AdaptationConfig
@@ -52,8 +52,8 @@ def command(model: Path, file: Path, output: Path, force: bool, quiet: bool, **k
     from charlm.preparation.sources import named
 
     loaded = one_sided(model)
-    with named(str(file)), source(file) as stream, bar(size_bytes(file)) as shown:
-        data, before = compress(loaded, stream, shown.update, config)
+    with named(str(file)), source(file) as stream, Bar(size_bytes(file)) as bar:
+        data, before = compress(loaded, stream, bar.update, config)
     with sink(output) as out:
         out.write(data)
     if not quiet:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from charlm.cli.bars import bar
+from charlm.cli.bars import Bar
 from charlm.cli.compress import one_sided
 from charlm.cli.files import STREAM, check_output, sink, source
 from charlm.cli.options import PATH
@@ -35,8 +35,8 @@ def command(model: Path, file: Path, output: Path, force: bool) -> None:
     name = "stdin" if file == STREAM else str(file)
     with source(file) as stream:
         pieces = decompress(loaded, stream, name)
-        with sink(output) as out, bar(None) as shown:
+        with sink(output) as out, Bar(None) as bar:
             for piece in pieces:
                 out.write(piece)
                 out.flush()
-                shown.update(len(piece))
+                bar.update(len(piece))

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from charlm.cli.bars import bar
+from charlm.cli.bars import Bar
 from charlm.cli.options import PATH, knob_options, take
 from charlm.cli.shading import json_line
 from charlm.config import UNKNOWN_POLICIES, AdaptationConfig
@@ -87,9 +87,9 @@ def command(
         found = evaluation.of_corpus(loaded, text, split)
     else:
         found = evaluation.of_file(loaded, text, unknown)
-    with bar(len(found.symbols.ids), "tokens") as shown:
+    with Bar(len(found.symbols.ids), "tokens") as bar:
         result = evaluation.evaluate(
-            loaded, found, config, cold=protocol == "nanogpt", advance=shown.update
+            loaded, found, config, cold=protocol == "nanogpt", advance=bar.update
         )
     score = result.score
     about: dict[str, Any] = {"model": str(model), "text": "stdin" if from_stdin else str(text)}

@@ -5,16 +5,18 @@ from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from types import UnionType
-from typing import Any, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 import click
-from click.shell_completion import CompletionItem
 
 from charlm.knobs import Knobs
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
 
 class _FilePath(click.Path):
-    """A path; what is a URL is told how to be read."""
+    """A path. One that is a URL is refused, with what to do instead."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The path `value`."""
@@ -48,8 +50,10 @@ class CellNames(click.ParamType):
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[CompletionItem]:
+    ) -> "list[CompletionItem]":
         """The names that go on from what stands after the last comma."""
+        from click.shell_completion import CompletionItem
+
         before, comma, begun = incomplete.rpartition(",")
         found = [name for name in self.names if name.startswith(begun)]
         return [CompletionItem(before + comma + name) for name in found]

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from charlm.cli.bars import say_waiting
+from charlm.cli.bars import Bar, say_waiting
 from charlm.cli.files import STREAM
 from charlm.cli.options import PATH, knob_options
 from charlm.cli.shading import harmless, json_line
@@ -97,22 +97,12 @@ def command(
                 option = name.replace("_", "-")
                 raise click.UsageError(f"--{option} cannot go with --tokenizer, which decides it.")
 
-    from tqdm import tqdm
-
     from charlm.library.making import prepare
     from charlm.tokenizer import Tokenizer
 
     tokenizer = None if tokenizer_file is None else Tokenizer.from_file(tokenizer_file)
     sources = _sources(files, files_from)
-    with tqdm(
-        total=_size_bytes(sources),
-        unit="B",
-        unit_scale=True,
-        file=sys.stderr,
-        disable=not sys.stderr.isatty(),
-        leave=False,
-        dynamic_ncols=True,
-    ) as bar:
+    with Bar(_size_bytes(sources)) as bar:
         corpus = prepare(
             sources,
             out,
@@ -120,7 +110,7 @@ def command(
             tokenizer=tokenizer,
             jobs=jobs,
             force=force,
-            say=lambda line: bar.write(harmless(line), file=sys.stderr),
+            say=lambda line: bar.say(harmless(line)),
             progress=bar.update,
             **values,
         )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from charlm.cli.bars import bar, watched
+from charlm.cli.bars import Bar, watched
 from charlm.cli.options import PATH, knob_options, take
 from charlm.config import UNKNOWN_POLICIES, SamplingConfig
 from charlm.errors import ConfigError
@@ -266,8 +266,8 @@ def _write_samples(session: "Session", values: dict[str, Any]) -> None:
         beginning = model.tokenizer.decode(session.prompts.ids(text), "surrogateescape")
         tell = writers.matches(Index.open(values["index"]), values["novel"], beginning)
     _tell_seed(manner)
-    with bar(len(ids), "tokens") as shown:
-        place = read(session.engine, watched(ids, shown), session.place)
+    with Bar(len(ids), "tokens") as bar:
+        place = read(session.engine, watched(ids, bar), session.place)
     if values["save_state"] is not None:
         states.save(place, model, values["save_state"])
     shown = session.prompts.shown(text) if values["echo"] else ""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from charlm.cli.bars import bar, reading, say_waiting
+from charlm.cli.bars import Bar, reading, say_waiting
 from charlm.cli.files import STREAM, check_stdout
 from charlm.cli.options import PATH, knob_options, take
 from charlm.cli.shading import coloured, for_stdout, json_line, one_line, pieces_of, shaded
@@ -172,10 +172,10 @@ def command(
         click.echo("\t".join(SYMBOL_COLUMNS if each else (*COLUMNS, "text")))
     kept: list[tuple[float, int, Record, Scored]] = []
     rows_show = sys.stdout.isatty() and worst is None and not sort
-    shown = None if rows_show else bar(_size_bytes(files))
+    bar = None if rows_show else Bar(_size_bytes(files))
     for turn, (record, scored) in enumerate(_score(scorer, arriving, running, by_record)):
-        if shown is not None:
-            shown.update(scored.score.bytes)
+        if bar is not None:
+            bar.update(scored.score.bytes)
         bpb = scored.score.bits_per_byte if scored.score.bytes else 0.0
         if not low <= bpb <= high:
             continue
@@ -186,8 +186,8 @@ def command(
             kept.append((bpb, turn, record, scored))
         else:
             sys.stdout.write(show(record, scored))
-    if shown is not None:
-        shown.close()
+    if bar is not None:
+        bar.close()
     for *_, record, scored in sorted(kept, reverse=worst is not None):
         sys.stdout.write(show(record, scored))
     passed.say()

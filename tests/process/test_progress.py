@@ -32,13 +32,19 @@ def bars_shown(monkeypatch):
         def update(self, more):
             self.n += more
 
+        def write(self, line, file):
+            file.write(f"{line}\n")
+
     monkeypatch.setattr("tqdm.tqdm", Bar)
+    monkeypatch.setattr(bars, "SHOWN_AFTER_S", 0.0)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     return found
 
 
 @pytest.mark.parametrize(
     "args",
     [
+        ["prep", "text", "-o", "corpus"],
         ["eval", "model", "text"],
         ["eval", "model", "text", "--cache", "10"],
         ["compare", "model", "model", "text"],
@@ -62,8 +68,8 @@ def test_a_bar_comes_to_the_end_of_the_text(model, tmp_path, monkeypatch, bars_s
 
 
 def test_a_bar_is_for_a_terminal_and_for_what_takes_a_while(capsys):
-    with bars.bar(10) as shown:
-        shown.update(5)
+    with bars.Bar(10) as bar:
+        bar.update(5)
     assert capsys.readouterr().err == ""
     assert bars.SHOWN_AFTER_S > 0
 
