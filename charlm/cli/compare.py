@@ -1,5 +1,6 @@
 """`charlm compare`: the same text through several models, whatever their tokens are."""
 
+import codecs
 import math
 import sys
 from pathlib import Path
@@ -44,11 +45,10 @@ def command(models: tuple[Path, ...], file: Path, as_json: bool) -> None:
     from charlm.measuring import evaluation
     from charlm.measuring.bootstrap import difference, interval
     from charlm.measuring.lines import line_nats, line_sizes
-    from charlm.measuring.records import MARK
     from charlm.score import NAMING_NATS
 
     loaded = [evaluation.load(path) for path in models]
-    data = _read(file).removeprefix(MARK)
+    data = _read(file)
     text = data.decode("utf-8", "surrogateescape")
     sizes = line_sizes(data)
     nats, unknown = [], []
@@ -106,15 +106,16 @@ def _word(value: Any) -> str:
 
 
 def _read(file: Path) -> bytes:
-    """The bytes of the text. Raises DataError where there are none."""
-    from charlm.preparation.sources import Source
+    """The bytes of the text, without a byte order mark. Raises DataError where there are none."""
+    from charlm.preparation.sources import opened
 
     name = "stdin" if str(file) == "-" else str(file)
     if name == "stdin" and sys.stdin.isatty():
         raise click.UsageError("Pipe text into charlm compare, or name a FILE.")
     if file.is_dir():
         raise DataError(f"{name} is a directory; the last argument is the text.")
-    data = b"".join(Source(file, lambda size_bytes: None).chunks())
+    with opened(file) as (stream, _):
+        data = stream.read().removeprefix(codecs.BOM_UTF8)
     if not data:
         raise DataError(f"{name} is empty; give some text to compare the models on.")
     return data

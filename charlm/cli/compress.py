@@ -49,10 +49,9 @@ def command(model: Path, file: Path, output: Path, force: bool, quiet: bool, **k
     check_output(output, force, (model, file))
 
     from charlm.compression import compress
-    from charlm.preparation.sources import named
 
     loaded = one_sided(model)
-    with named(str(file)), source(file) as stream, Bar(size_bytes(file)) as bar:
+    with source(file) as stream, Bar(size_bytes(file)) as bar:
         data, before = compress(loaded, stream, bar.update, config)
     with sink(output) as out:
         out.write(data)

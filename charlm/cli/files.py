@@ -77,12 +77,32 @@ def size_bytes(path: Path) -> int | None:
 @contextmanager
 def source(path: Path) -> Iterator[BinaryIO]:
     """The bytes of a file, or of stdin for -."""
+    from charlm.preparation.sources import named
+
     if path == STREAM:
         say_waiting()
         yield sys.stdin.buffer
         return
-    with path.open("rb") as stream:
+    with named(str(path)), path.open("rb") as stream:
         yield stream
+
+
+def text_of(path: Path, errors: str, remedy: str) -> str:
+    """The text of a file, or of stdin for -, without a byte order mark.
+
+    `errors` is that of `bytes.decode`. Raises DataError, which ends with `remedy`, for what is not
+    UTF-8.
+    """
+    with source(path) as stream:
+        data = stream.read()
+    try:
+        return data.decode("utf-8", errors).removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        name = "stdin" if path == STREAM else path
+        raise DataError(
+            f"{name} is not UTF-8 (byte 0x{data[error.start]:02X} at offset {error.start})."
+            f" {remedy}"
+        ) from error
 
 
 @contextmanager

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from charlm.cli.bars import say_waiting
+from charlm.cli.files import text_of
 from charlm.cli.options import PATH, knob_options, take
 from charlm.cli.shading import for_stdout, json_line
 from charlm.config import UNKNOWN_POLICIES, SamplingConfig
 from charlm.errors import ConfigError, DataError
 from charlm.knobs import knob
-from charlm.preparation.sources import named
 
 if TYPE_CHECKING:
     from charlm.model_file import Model
@@ -125,7 +124,9 @@ def command(model: Path, file: Path, gap: str, unknown: str, as_json: bool, **va
             " that can: charlm train CORPUS -o RUN --bidirectional"
         )
     reader = _Reader(loaded, gap, unknown)
-    records = reader.records(_read(file, loaded.tokenizer.level))
+    errors = "surrogateescape" if loaded.tokenizer.level == "byte" else "strict"
+    remedy = "Re-save it as UTF-8, or fill it with a model of bytes."
+    records = reader.records(text_of(file, errors, remedy))
     read = [reader.ids(record, number) for number, (record, _) in enumerate(records, 1)]
     if reader.strange:
         words = "word" if reader.strange == 1 else "words"
@@ -276,18 +277,3 @@ class _Filling:
 def _printable(text: str) -> str:
     """The text with U+FFFD for bytes that are not UTF-8, as JSON wants it."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-
-
-def _read(file: Path, level: str) -> str:
-    name = "stdin" if str(file) == "-" else str(file)
-    if name == "stdin":
-        say_waiting()
-    with named(name):
-        data = sys.stdin.buffer.read() if name == "stdin" else file.read_bytes()
-    try:
-        return data.decode("utf-8", "surrogateescape" if level == "byte" else "strict")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{name} is not UTF-8 (byte 0x{data[error.start]:02X} at offset {error.start})."
-            " Re-save it as UTF-8, or fill it with a model of bytes."
-        ) from error

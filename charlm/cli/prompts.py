@@ -1,14 +1,11 @@
-"""Where prompts come from, and what is told of them."""
+"""Where prompts come from, and what is said of them."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from charlm.cli.bars import say_waiting
-from charlm.errors import DataError
-from charlm.preparation.sources import named
+from charlm.cli.files import text_of
 
 if TYPE_CHECKING:
     from charlm.sampling.prompts import Prompts
@@ -28,16 +25,5 @@ def prompt_text(prompt: str | None, prompt_file: Path | None, errors: str = "str
     """
     if prompt_file is None:
         return prompt or ""
-    name = "stdin" if str(prompt_file) == "-" else str(prompt_file)
-    if name == "stdin":
-        say_waiting()
-    with named(name):
-        data = sys.stdin.buffer.read() if name == "stdin" else prompt_file.read_bytes()
-    try:
-        text = data.decode("utf-8", errors)
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{name} is not UTF-8 (byte 0x{data[error.start]:02X} at offset {error.start})."
-            " Re-save it as UTF-8."
-        ) from error
+    text = text_of(prompt_file, errors, "Re-save it as UTF-8.")
     return text.removesuffix("\n").removesuffix("\r") if text.endswith("\n") else text

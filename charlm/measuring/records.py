@@ -8,18 +8,16 @@ beginning of a file is no text.
 """
 
 import io
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from charlm.errors import DataError
-from charlm.preparation.sources import named, unzipped
+from charlm.preparation.sources import opened, without_mark
 
 CHUNK_BYTES = 1 << 18
 LONGEST_BYTES = 1 << 24  # of a part, which is in memory whole, with eight bytes for each symbol
-MARK = b"\xef\xbb\xbf"  # U+FEFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +58,10 @@ def read(files: Sequence[Path], form: Form) -> Iterator[list[Record]]:
     has strict errors it raises DataError for what is not UTF-8, after the records before it.
     """
     for file in files or [Path("-")]:
-        if str(file) == "-":
-            yield from read_stream(sys.stdin.buffer, "stdin", form)
-        else:
-            if file.is_dir():
-                raise DataError(f"{file} is a directory; name the files in it.")
-            with named(str(file)), file.open("rb") as whole, unzipped(whole, str(file)) as stream:
-                yield from read_stream(stream, str(file), form)
+        if file.is_dir():
+            raise DataError(f"{file} is a directory; name the files in it.")
+        with opened(file) as (stream, name):
+            yield from read_stream(stream, name, form)
 
 
 def of_bytes(data: bytes, name: str, form: Form) -> Iterator[Record]:
@@ -90,15 +85,8 @@ def _ended(stream: BinaryIO, name: str, form: Form) -> Iterator[tuple[list[bytes
     """What ends with a newline or a NUL, and that end; None after a part of what is too long."""
     end = b"\0" if form.null else b"\n"
     held: list[bytes] = []  # the beginning of a record, in pieces
-    held_bytes, begun = 0, False
-    while data := _arrived(stream, name):
-        if not begun:
-            begun = True
-            while len(data) < len(MARK) and MARK.startswith(data):
-                if not (more := _arrived(stream, name)):
-                    break
-                data += more
-            data = data.removeprefix(MARK)
+    held_bytes = 0
+    for data in without_mark(iter(lambda: _arrived(stream, name), b"")):
         first, *others = data.split(end)
         held.append(first)
         if others:

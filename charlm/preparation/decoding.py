@@ -1,12 +1,11 @@
 """Bytes to text, a chunk at a time: UTF-8 exactly, normal forms, byte order marks and CRLF."""
 
-import codecs
 from collections import Counter
 from collections.abc import Callable, Iterator
 
 from charlm.errors import DataError
 from charlm.preparation import encodings
-from charlm.preparation.sources import Source
+from charlm.preparation.sources import Source, without_mark
 from charlm.tokenizer import normalizing
 from charlm.tokenizer.words import last_pair_cut
 
@@ -48,22 +47,18 @@ class Decoding:
         return _recut(texts, self._cut, last_pair_cut if self._pairs else None)
 
     def _latin(self, source: Source) -> Iterator[str]:
-        begun = source.begin > 0
-        for chunk in source.chunks():
-            if not begun and chunk.startswith(codecs.BOM_UTF8):
-                self.marks.append(source.name)
-                chunk = chunk[len(codecs.BOM_UTF8) :]
-            begun = True
+        for chunk in self._chunks(source):
             yield chunk.decode("latin-1")
 
     def _utf8(self, source: Source) -> Iterator[str]:
         rest = b""
         lines = source.lines
         begun = source.begin > 0
-        for chunk in source.chunks():
+        for chunk in self._chunks(source):
             data = rest + chunk if rest else chunk
             if not begun and (wide := encodings.wide(chunk)):
                 self.wide.append((source.name, wide))
+            begun = True
             try:
                 text, rest = data.decode("utf-8"), b""
             except UnicodeDecodeError as error:
@@ -71,16 +66,17 @@ class Decoding:
                 if error.reason != "unexpected end of data" or error.end < len(data):
                     raise _not_utf8(source, data, error.start, lines) from error
                 text, rest = data[: error.start].decode("utf-8"), data[error.start :]
-            if text and not begun:
-                begun = True
-                if text.startswith(BYTE_ORDER_MARK):
-                    self.marks.append(source.name)
-                    text = text[1:]
             lines += text.count("\n")
             if text:
                 yield text
         if rest:
             raise _not_utf8(source, rest, 0, lines)
+
+    def _chunks(self, source: Source) -> Iterator[bytes]:
+        """The bytes of a source, without a byte order mark where it begins with one."""
+        if source.begin:
+            return source.chunks()
+        return without_mark(source.chunks(), lambda: self.marks.append(source.name))
 
     def _counted(self, texts: Iterator[str]) -> Iterator[str]:
         ended_in_return = False

@@ -1,5 +1,6 @@
 """Where text comes from: files, gzip files and stdin, read once and in pieces."""
 
+import codecs
 import errno
 import gzip
 import hashlib
@@ -44,7 +45,7 @@ def _hidden(path: Path) -> bool:
 
 def listed(data: bytes) -> list[Path]:
     """The files that a list names: one a line, or one before each NUL where there is any."""
-    names = data.split(b"\0" if b"\0" in data else b"\n")
+    names = data.removeprefix(codecs.BOM_UTF8).split(b"\0" if b"\0" in data else b"\n")
     return [Path(os.fsdecode(name)) for name in names if name]
 
 
@@ -76,13 +77,9 @@ class Source:
         """The bytes, a chunk at a time. Raises DataError for a directory or a damaged gzip."""
         if self.path.is_dir():
             raise DataError(f"{self.name} is a directory; name the files in it.")
-        stdin = self.name == "stdin"
-        with (
-            named(self.name),
-            nullcontext(sys.stdin.buffer) if stdin else self.path.open("rb") as file,
-            unzipped(file, self.name) as inner,
-        ):
-            self.plain = inner is file and not stdin and self.path.is_file()
+        with opened(self.path) as (inner, _):
+            whole = str(self.path) != "-" and self.path.is_file()
+            self.plain = whole and not isinstance(inner, gzip.GzipFile)
             while chunk := inner.read(CHUNK):
                 self.size_bytes += len(chunk)
                 self._hash.update(chunk)
@@ -115,7 +112,23 @@ def named(name: str) -> Iterator[None]:
 
 
 @contextmanager
-def unzipped(file: BinaryIO, name: str) -> Iterator[BinaryIO]:
+def opened(path: Path) -> Iterator[tuple[BinaryIO, str]]:
+    """The bytes of a file, or of stdin for `Path("-")`, and its name for messages.
+
+    A gzip file is read as the text inside it.
+    """
+    stdin = str(path) == "-"
+    name = "stdin" if stdin else str(path)
+    with (
+        named(name),
+        nullcontext(sys.stdin.buffer) if stdin else path.open("rb") as file,
+        _unzipped(file, name) as inner,
+    ):
+        yield inner, name
+
+
+@contextmanager
+def _unzipped(file: BinaryIO, name: str) -> Iterator[BinaryIO]:
     """`file`, or what is inside where that is gzip, by its `name` or its first bytes.
 
     `file` must be one that can be peeked at. Raises DataError where the gzip is damaged.
@@ -130,6 +143,23 @@ def unzipped(file: BinaryIO, name: str) -> Iterator[BinaryIO]:
         raise DataError(
             f"{name} is a damaged or cut-off gzip file ({error}). Get it again."
         ) from error
+
+
+def without_mark(
+    chunks: Iterator[bytes], found: Callable[[], None] = lambda: None
+) -> Iterator[bytes]:
+    """The bytes of a text without a byte order mark at its beginning; `found` hears of one."""
+    begun = b""
+    for chunk in chunks:
+        begun += chunk
+        if len(begun) >= len(codecs.BOM_UTF8) or not codecs.BOM_UTF8.startswith(begun):
+            break
+    if begun.startswith(codecs.BOM_UTF8):
+        found()
+        begun = begun[len(codecs.BOM_UTF8) :]
+    if begun:
+        yield begun
+    yield from chunks
 
 
 class Stretch(Source):

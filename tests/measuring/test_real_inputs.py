@@ -1,5 +1,6 @@
 """What people really have: foreign letters, bytes that are not UTF-8, marks, blank lines."""
 
+import gzip
 import json
 import math
 
@@ -63,6 +64,32 @@ def test_a_mark_is_no_text_wherever_a_file_begins(charlm, model, tmp_path):
         assert charlm(*command, stdin=mark + text).stdout == charlm(*command, stdin=text).stdout
     args = ["sample", model, "--per-line", "--length", 5, "--seed", 1]
     assert charlm(*args, stdin=mark + text).stdout == charlm(*args, stdin=text).stdout
+    for args in (["sample", model, "--length", 5, "--seed", 1], ["next", model]):
+        args = [*args, "--prompt-file", "-"]
+        assert charlm(*args, stdin=mark + text).stdout == charlm(*args, stdin=text).stdout
+
+
+def test_a_mark_is_no_text_where_gaps_are_filled(charlm, both_sides_model):
+    args = ["fill", both_sides_model, "--seed", 1]
+    wanted = charlm(*args, stdin=b"the ___ king\n").stdout
+    assert charlm(*args, stdin=b"\xef\xbb\xbfthe ___ king\n").stdout == wanted != b""
+
+
+@pytest.mark.parametrize("command", [["eval", "MODEL"], ["compare", "MODEL", "MODEL", "-"]])
+def test_a_mark_alone_is_an_empty_text(charlm, model, command):
+    done = charlm(*(model if word == "MODEL" else word for word in command), stdin=b"\xef\xbb\xbf")
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert b"stdin is empty" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "command", [["score", "MODEL"], ["eval", "MODEL", "--json"], ["compare", "MODEL", "MODEL", "-"]]
+)
+def test_gzip_on_stdin_is_read_as_what_is_inside(charlm, model, command):
+    command = [model if word == "MODEL" else word for word in command]
+    text = b"the king\nmy lord\n"
+    done = charlm(*command, stdin=gzip.compress(text))
+    assert (done.returncode, done.stdout) == (0, charlm(*command, stdin=text).stdout)
 
 
 def test_a_model_of_blank_line_records_is_scored_by_them(charlm, by_blank):
