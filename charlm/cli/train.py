@@ -99,7 +99,6 @@ def command(
     charlm train new.txt --init run -o tuned      goes on from a model, on another text
     charlm train data -o runs --seeds 5 --steps 900
     """
-    keep_memory()
     if _rank():
         _go_along(ctx, out or resume, corpora, resume and values)
     if (out is None) == (resume is None):
@@ -173,6 +172,8 @@ def command(
                     run = begin.begin(*parts, listener, STARTED, origin, together)
                     if together.job is not None:
                         run.save()  # where the others begin, or all do when one was lost
+        # Not before: what reading a large vocabulary takes for a moment is to be given back.
+        keep_memory()
         if not several:
             checkpoint.seen(out / directory.LAST_NAME, together)
             outcome = watch.go(run, progress)
@@ -233,7 +234,9 @@ def _go_along(
         corpus, changes = None, {}
         if values is not None:
             corpus, changes = next(iter(corpora), None), _changes(ctx, values)
-        outcome = begin.resume(out, corpus, changes, Listener(), STARTED, together).go()
+        run = begin.resume(out, corpus, changes, Listener(), STARTED, together)
+        keep_memory()
+        outcome = run.go()
     except ranks.LostError:
         ctx.exit(1)  # the first one tells
     ctx.exit(0 if outcome.signal is None else 128 + outcome.signal)

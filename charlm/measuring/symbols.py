@@ -231,10 +231,11 @@ def joined(parts: Sequence[Symbols]) -> Symbols:
 
 def piece_chars(tokenizer: Tokenizer, records: str) -> np.ndarray:
     """The characters (V + 1,) of each piece, the last of which is that of -1."""
-    table = [float(sum(byte & 0xC0 != 0x80 for byte in piece)) for piece in tokenizer.pieces]
+    pieces = tokenizer.pieces
+    table = np.fromiter((sum(byte & 0xC0 != 0x80 for byte in piece) for piece in pieces), float)
     if tokenizer.boundary is not None:
         table[tokenizer.boundary] = BOUNDARY_CHARS[records]
-    return np.array([*table, 0.0])
+    return np.append(table, 0.0)
 
 
 def unread_of_corpus(tokenizer: Tokenizer, records: str, ids: np.ndarray, chars: int) -> int:
