@@ -87,7 +87,6 @@ def command(
     charlm zoo data | tail -n +2 | sort -n -k 5           best first
     charlm zoo data --json --parameters 200000 | jq .val_bits_per_char
     """
-    keep_memory()
     if force and out is None:
         raise click.UsageError("--force replaces the runs in -o DIR; there are none without -o.")
     names = list(dict.fromkeys(",".join(cells).split(","))) if cells else list(CELLS)
@@ -122,6 +121,7 @@ def command(
         vocabulary = prepared.tokenizer.vocabulary
         parameters = parameters or zoo.usual_parameters(vocabulary)
         networks = [zoo.contestant(name, vocabulary, parameters) for name in names]
+        keep_memory()  # not before: reading a vocabulary takes memory that is to be given back
         zoo.warm_up(prepared, training)
         show = _show_json if as_json else _table(networks)
         failed = False
