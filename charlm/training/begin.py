@@ -151,9 +151,11 @@ def resume(
     now = place(device.type, torch.get_num_threads(), made, ranks.count)
     if before != now:
         listener.say(f"stopped on {before}, and this is {now}: going on, but not bit for bit")
+    # However short more time is, it is worth an update.
+    more = "budget" in changes and not plan.over(trainer.steps)
     if again:
         listener.say(f"going on after {counted(trainer.steps, 'update')}, the last that were saved")
-    elif standing.finished and plan.progress(trainer.steps, standing.elapsed_s) >= 1:
+    elif standing.finished and not more and plan.progress(trainer.steps, standing.elapsed_s) >= 1:
         raise directory.ended(out, trainer.steps)
     standing.finished = False
     log = out / LOG_NAME

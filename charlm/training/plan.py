@@ -37,6 +37,10 @@ class Plan:
             return 1.0
         return max(counted, (elapsed_s - self.begun_s) / (end_s - self.begun_s))
 
+    def over(self, steps: int) -> bool:
+        """Whether that many updates are all of them, whatever the clock says."""
+        return self.updates is not None and steps >= self.updates
+
     def during(self, steps: int, elapsed_s: float) -> float:
         """The progress in the middle of the next update, so that neither end has rate 0.
 

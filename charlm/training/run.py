@@ -308,8 +308,8 @@ class Run:
 
     def _goes_on(self) -> bool:
         """Whether the plan has another update."""
-        over = self.plan.updates is not None and self.trainer.steps >= self.plan.updates
-        return self._progress() < 1 or (self.owes_update and not over)
+        owes = self.owes_update and not self.plan.over(self.trainer.steps)
+        return self._progress() < 1 or owes
 
     def _elapsed(self) -> float:
         return self._elapsed_before + time.monotonic() - self._started

@@ -8,6 +8,7 @@ from support.runs import SMALL_NETWORK, SMALL_RUN, differ
 from charlm import model_file
 from charlm.config import NetworkConfig, PrepConfig, TrainingConfig
 from charlm.corpus import prepare
+from charlm.errors import ConfigError
 from charlm.training import begin
 from charlm.training.plan import Plan
 from charlm.training.schedules import SCHEDULES, share
@@ -68,3 +69,15 @@ def test_no_updates_at_all_are_wrong_usage(charlm, corpus, tmp_path):
     done = charlm("train", corpus, "-o", tmp_path / "run", "--steps", 0)
     assert done.returncode == 2
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_has_ended_makes_an_update_in_more_time_however_little(data, tmp_path):
+    short(data, tmp_path / "run", Listener(), budget=None, steps=3).go()
+    said = []
+    listener = Listener(say=said.append)
+    again = begin.resume(tmp_path / "run", None, {"budget": 0.01}, listener, time.monotonic())
+    assert again.go().steps == 4
+    assert "the budget was over before there was an update" in said[-1]
+    both = {"budget": 0.01, "steps": 4}
+    with pytest.raises(ConfigError, match="a larger total with --steps"):
+        begin.resume(tmp_path / "run", None, both, Listener(), time.monotonic())
