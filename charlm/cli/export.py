@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from charlm.cli.options import PATH
+from charlm.packages import require
 
 TARGETS = ("onnx", "torch")
 
@@ -49,10 +50,12 @@ def command(model: Path, target: str, output: Path, force: bool) -> None:
     from charlm.exporting import onnx_graph, torch_module
     from charlm.sampling.session import check_reads_on
 
+    if target == "onnx":
+        check_output(output, force, (model,))
+        require("onnx")
     loaded = model_file.load(model)
     check_reads_on(loaded, str(model))
     if target == "onnx":
-        check_output(output, force, (model,))
         onnx_graph.save(loaded, output.absolute())
     else:
         torch_module.save(loaded, output, force=force)

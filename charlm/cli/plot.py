@@ -10,6 +10,7 @@ from charlm.cli.files import check_output
 from charlm.cli.options import PATH
 from charlm.cli.shading import coloured
 from charlm.errors import DataError
+from charlm.packages import require
 
 ROWS = 24
 
@@ -86,6 +87,8 @@ def command(
         if output.suffix not in picture.FORMATS:
             raise click.UsageError(f"-o names a picture: *{', *'.join(picture.FORMATS)}.")
         check_output(output, force)
+    if not as_json:
+        require("plotext" if output is None else "matplotlib")
     found = [curve for run in runs for curve in reading.curves(run, across, up)]
     found = [curve for curve in found if split in ("both", curve.split)]
     if not found:

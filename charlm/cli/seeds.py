@@ -15,6 +15,30 @@ if TYPE_CHECKING:
     from charlm.training.seeds import Result, Spread
 
 
+def check_seeds(out: Path, corpus: Path | None, changes: dict[str, Any]) -> None:
+    """Raises what speaks against going on with the run of several seeds in `out`.
+
+    It takes no torch. `corpus` and `changes` are those of `begin.resume`.
+    """
+    from charlm.training import directory
+
+    runs = directory.seeds(out)
+    one = f"charlm train --resume {shlex.quote(str(next(iter(runs.values()))))}"
+    if lengths := sorted(changes.keys() - {"device"}):
+        raise click.UsageError(
+            f"--{lengths[0]} is the same for all seeds in {out} and stays as it was; to go further"
+            f" with one of them: {one}"
+        )
+    left = [run for run in runs.values() if not directory.has_ended(run)]
+    if not left:
+        raise ConfigError(
+            f"{out} has reached its end, with each of its {len(runs)} seeds. To go further with one"
+            f" of them: {one}"
+        )
+    for run in left:
+        directory.check_saved(run, corpus, {})
+
+
 def train_seeds(
     out: Path,
     corpus: Path | None,
@@ -32,19 +56,9 @@ def train_seeds(
     """
     from charlm.training import directory, seeds
 
+    check_seeds(out, corpus, changes)
     runs = directory.seeds(out)
-    one = next(iter(runs.values()))
-    if lengths := sorted(changes.keys() - {"device"}):
-        raise click.UsageError(
-            f"--{lengths[0]} is the same for all seeds in {out} and stays as it was; to go further"
-            f" with one of them: charlm train --resume {shlex.quote(str(one))}"
-        )
     before = {seed: seeds.result_before(seed, run) for seed, run in runs.items()}
-    if all(before.values()):
-        raise ConfigError(
-            f"{out} has reached its end, with each of its {len(runs)} seeds. To go further with one"
-            f" of them: charlm train --resume {shlex.quote(str(one))}"
-        )
     results: list[Result] = []
     for place, (seed, run) in enumerate(runs.items(), 1):
         result = before[seed]

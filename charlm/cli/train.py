@@ -127,11 +127,16 @@ def command(
     training = take(TrainingConfig, values)
 
     from charlm.cli.progress import Progress
-    from charlm.training import directory
+    from charlm.cli.seeds import check_seeds, train_seeds
+    from charlm.training import board, directory
 
+    if tensorboard is not None:
+        board.check(tensorboard)
     if "TORCHELASTIC_RUN_ID" not in os.environ:  # several processes look when they have met
         if resume is not None:
             directory.check_saved(resume, corpus, changes)
+            if (resume / directory.SEEDS_NAME).exists():
+                check_seeds(resume, corpus, changes)
         else:
             directory.check_new(out, corpora, force=force, several=count is not None)
     if STREAM in corpora:
@@ -178,8 +183,6 @@ def command(
             checkpoint.seen(out / directory.LAST_NAME, together)
             outcome = watch.go(run, progress)
     if several:
-        from charlm.cli.seeds import train_seeds
-
         signal = train_seeds(out, corpus, changes, tensorboard, as_json=as_json, quiet=quiet)
     else:
         signal = outcome.signal

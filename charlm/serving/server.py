@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http import HTTPStatus
 from ipaddress import ip_address
 from pathlib import Path
@@ -44,8 +44,8 @@ def serve(
     to be cut off at the end.
     """
     names = names_of(paths)
-    desks = [Desk(name, path, limits) for name, path in zip(names, paths, strict=True)]
-    with _listener(host, port) as listener:
+    with _bound(host, port) as listener:  # before models are loaded, which takes longer
+        desks = [Desk(name, path, limits) for name, path in zip(names, paths, strict=True)]
         asyncio.run(_serve(desks, limits, listener, token, tell))
 
 
@@ -70,15 +70,25 @@ def _name(path: Path) -> str:
     return whole.name.removesuffix(".safetensors")
 
 
-def _listener(host: str, port: int) -> socket.socket:
-    try:
-        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        return socket.create_server(address, family=family, backlog=CONNECTIONS)
-    except OSError as error:
-        raise ConfigError(
-            f"{host}:{port} cannot be listened on ({error.strerror or error});"
-            " give another --port or --host."
-        ) from error
+@contextmanager
+def _bound(host: str, port: int) -> Iterator[socket.socket]:
+    """A socket at that address, to which nobody can connect until it listens."""
+    with ExitStack() as stack:
+        try:
+            family, kind, protocol, _, address = socket.getaddrinfo(
+                host, port, type=socket.SOCK_STREAM
+            )[0]
+            bound = stack.enter_context(socket.socket(family, kind, protocol))
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            bound.bind(address)
+        except OSError as error:
+            raise ConfigError(
+                f"{host}:{port} cannot be listened on ({error.strerror or error});"
+                " give another --port or --host."
+            ) from error
+        yield bound
 
 
 async def _serve(
@@ -93,6 +103,7 @@ async def _serve(
         http=functools.partial(_Protocol, limits.timeout),  # type: ignore[arg-type]
         ws="none",
         lifespan="off",
+        backlog=CONNECTIONS,
         loop="asyncio",
         log_config=None,
         access_log=False,

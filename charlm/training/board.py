@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from charlm.errors import ConfigError
-from charlm.packages import missing_packages_named
+from charlm.packages import missing_packages_named, require
 
 # What is written under which name, and what the log calls it.
 SCALARS = {
@@ -16,6 +16,13 @@ SCALARS = {
 SPEED = "chars_per_second"
 
 
+def check(out: Path) -> None:
+    """Raises ConfigError where no board can be in `out`. It takes no torch."""
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"{out} is a file; --tensorboard names a directory.")
+    require("tensorboard")
+
+
 class Board:
     """Writes what a run logs to the directory `out`, which is made with the first of it.
 
@@ -23,10 +30,9 @@ class Board:
     """
 
     def __init__(self, out: Path) -> None:
+        check(out)
         with missing_packages_named():
             from torch.utils.tensorboard import SummaryWriter
-        if out.exists() and not out.is_dir():
-            raise ConfigError(f"{out} is a file; --tensorboard names a directory.")
         self._open = lambda: SummaryWriter(out)
         self._writer: SummaryWriter | None = None
         self._before: dict[str, Any] | None = None

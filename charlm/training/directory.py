@@ -57,21 +57,35 @@ def check_corpus(corpus: Corpus, *, several: bool) -> None:
 
 
 def check_saved(out: Path, corpus: Path | None, changes: dict[str, Any]) -> None:
-    """Raises what speaks against going on with the run in `out`; see `begin.resume`."""
+    """Raises what speaks against going on with the run in `out`; see `begin.resume`.
+
+    Of one of several seeds that is only what speaks against any run at all.
+    """
     if not out.is_dir():
         raise DataError(f"{out} is not a run; `charlm train CORPUS -o RUN` makes one.")
     with held(out):
-        last = out / LAST_NAME
         if (out / SEEDS_NAME).exists():
             return
-        check_last(last)
-        about, _ = model_file.read_tensors(last, "charlm_run", tensors=False)
+        about = _saved(out)
     parts = [about.get(name) for name in ("run", "training", "trainer")]
     if not all(isinstance(part, dict) for part in parts):
         return  # damaged, which whoever reads all of it says
     with suppress(TypeError):  # damaged, too
         check_unfinished(out, *parts, changes)
     corpus_to_resume(out, corpus, Path(str(about.get("corpus_path"))), about.get("corpus_hash"))
+
+
+def has_ended(out: Path) -> bool:
+    """Whether the run saved in `out` has come to its end."""
+    run = _saved(out).get("run")
+    return isinstance(run, dict) and run.get("finished") is True
+
+
+def _saved(out: Path) -> dict[str, Any]:
+    """What going on with the run in `out` needs, but for its tensors."""
+    last = out / LAST_NAME
+    check_last(last)
+    return model_file.read_tensors(last, "charlm_run", tensors=False)[0]
 
 
 def check_last(path: Path) -> None:
