@@ -105,15 +105,14 @@ def manner_of(
     return Manner(config, seed, length, stops, max_lines, banned, matcher, costs)
 
 
-def _texts(name: str, texts: str | Sequence[str]) -> tuple[str, ...]:
+def _texts(name: str, given: str | Iterable[str]) -> tuple[str, ...]:
     """The texts; one that stands by itself is not a sequence of characters here."""
-    if isinstance(texts, str):
-        texts = (texts,)
-    if not isinstance(texts, Iterable) or not all(isinstance(text, str) for text in texts):
-        raise ConfigError(f"{name} is {texts!r}; it takes a text, or several.")
+    texts = (given,) if isinstance(given, str) or not isinstance(given, Iterable) else tuple(given)
+    if not all(isinstance(text, str) for text in texts):
+        raise ConfigError(f"{name} is {given!r}; it takes a text, or several.")
     if not all(texts):
         raise ConfigError("stops, ban and allow need some text.")
-    return tuple(texts)
+    return texts
 
 
 def _endings(

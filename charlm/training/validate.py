@@ -53,8 +53,8 @@ def validate(
     proceed: Callable[[], None] = lambda: None,
 ) -> Score:
     """The score of the first `share` of a split; `proceed`, called in each batch, may raise."""
-    ids = corpus.ids(split)
-    ids = ids[: round(len(ids) * share)]
+    every = corpus.ids(split)
+    ids = every[: round(len(every) * share)]
     reader = ScannedReader(network, network.arrange(weights), proceed)
     if isinstance(network, Bidirectional):
         nats = sum(float(found.sum()) for found in _both_sides_nats(reader, corpus, ids))
@@ -67,8 +67,12 @@ def validate(
     size = corpus.size(split)
     whole = max(1, size.tokens)
     chars, size_bytes = size.chars * len(ids) // whole, size.bytes * len(ids) // whole
-    unknown = int(np.count_nonzero(ids == corpus.tokenizer.unknown))
-    unread = unread_of_corpus(corpus.tokenizer, corpus.records, ids, chars)
+    unknown, of_all = (
+        int(np.count_nonzero(some == corpus.tokenizer.unknown)) for some in (ids, every)
+    )
+    # The characters of the first share are not known exactly, and those of unknown words are few.
+    unread = unread_of_corpus(corpus.tokenizer, corpus.records, every, size.chars)
+    unread = unread * unknown // max(1, of_all)
     return Score(nats, len(ids), chars, size_bytes, unknown, unread=unread)
 
 

@@ -184,6 +184,12 @@ def test_a_stop_text_is_not_its_letters(loaded):
     assert loaded.sample("what", length=150, seed=1, stops="the") == whole[: whole.index("the")]
 
 
+def test_texts_that_come_one_by_one_are_all_taken(loaded):
+    whole = loaded.sample("what", length=150, seed=1)
+    stops = (text for text in ["the"])
+    assert loaded.sample("what", length=150, seed=1, stops=stops) == whole[: whole.index("the")]
+
+
 def test_one_path_is_one_source(folder):
     one = charlm.prepare("book.txt", "data")
     several = charlm.prepare(["book.txt"], "more")

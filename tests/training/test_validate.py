@@ -155,6 +155,18 @@ def test_a_share_scores_the_beginning(tmp_path):
     assert score.chars == corpus.size("val").chars // 2
 
 
+def test_a_share_names_the_unknown_words_that_are_in_it(tmp_path):
+    """A word that is known is short here, and one that is not has nine characters."""
+    rare = " ".join(f"{first}bcdefgh" for first in "abcdefghijklmnopqrst")
+    text = "a b c d " * 500 + f"a b {rare} " * 3 + rare
+    corpus = prepared(tmp_path, text, val=0.4, test=0, level="word", words="spaces", vocab_size=6)
+    network, weights = trained(corpus, steps=2)
+    for share in (1, 0.95, 0.9, 0.5):
+        score = validate(network, weights, corpus, share=share)
+        assert score.unread == 9 * score.unknown
+        assert (score.unknown > 0) == (share > 0.5)
+
+
 def test_knows_about_how_long_it_will_take(tmp_path):
     corpus = prepared(tmp_path, shuffled_words(8000), val=0.3, test=0)
     network, weights = trained(corpus, steps=1)
