@@ -11,8 +11,6 @@ MEMORY = (
     "memory ran out. Free some, raise the limit (ulimit -v) if there is one, or give it less to"
     " hold at once."
 )
-# Packages whose name is another than that of their module.
-PACKAGES = {"outlines_core": "outlines-core"}
 # In the words of torch, of the dynamic loader and of Python's threads.
 LACKS = ("can't allocate", "Cannot allocate memory", "failed to map segment", "start new thread")
 
@@ -59,8 +57,7 @@ def _of_import(error: ImportError) -> str | None:
     if isinstance(first, ModuleNotFoundError):
         if name in sys.stdlib_module_names:
             return f"this Python was built without {name}, which charlm needs; use another one."
-        package = PACKAGES.get(name, name)
-        return f"{name} is not installed, and this needs it: pip install {package}"
+        return f"{name} is not installed, and this needs it: pip install {name}"
     what = name or "a package"
     return f"{what} can't be loaded ({str(first).strip().partition(chr(10))[0]}); install it again."
 

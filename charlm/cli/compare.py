@@ -4,13 +4,13 @@ import codecs
 import math
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
+from charlm.amounts import counted
 from charlm.cli.bars import Bar
 from charlm.cli.options import PATH
-from charlm.cli.shading import json_line
+from charlm.cli.shading import figure, json_line
 from charlm.errors import DataError
 
 
@@ -60,7 +60,7 @@ def command(models: tuple[Path, ...], file: Path, as_json: bool) -> None:
         if strange:
             what = "word" if model.tokenizer.level == "word" else "character"
             click.echo(
-                f"{path}: {strange:,} {what}{'' if strange == 1 else 's'} not in the vocabulary,"
+                f"{path}: {counted(strange, what)} not in the vocabulary,"
                 f" at {NAMING_NATS / math.log(2):.2f} bits a character",
                 err=True,
             )
@@ -96,13 +96,7 @@ def command(models: tuple[Path, ...], file: Path, as_json: bool) -> None:
         return
     click.echo("\t".join(rows[0]))
     for row in rows:
-        click.echo("\t".join(_word(value) for value in row.values()))
-
-
-def _word(value: Any) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+        click.echo("\t".join(figure(value) for value in row.values()))
 
 
 def _read(file: Path) -> bytes:

@@ -51,7 +51,7 @@ def command(model: Path, file: Path, output: Path, force: bool, quiet: bool, **k
     from charlm.compression import compress
 
     loaded = one_sided(model)
-    with source(file) as stream, Bar(size_bytes(file)) as bar:
+    with source(file) as stream, Bar(size_bytes([file])) as bar:
         data, before = compress(loaded, stream, bar.update, config)
     with sink(output) as out:
         out.write(data)

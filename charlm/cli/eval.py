@@ -9,7 +9,7 @@ import click
 
 from charlm.cli.bars import Bar
 from charlm.cli.options import PATH, knob_options, take
-from charlm.cli.shading import json_line
+from charlm.cli.shading import figure, json_line
 from charlm.config import UNKNOWN_POLICIES, AdaptationConfig
 
 
@@ -121,10 +121,4 @@ def command(
         return
     width = max(map(len, about))
     for name, value in about.items():
-        click.echo(f"{name:<{width}}  {_word(value)}")
-
-
-def _word(value: Any) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+        click.echo(f"{name:<{width}}  {figure(value)}")

@@ -69,9 +69,11 @@ def check_stdout(inputs: Sequence[Path]) -> None:
                 raise DataError(f"{name} is the file that stdout goes to; write to another one.")
 
 
-def size_bytes(path: Path) -> int | None:
-    """The size of the file `path`; None for a stream."""
-    return path.stat().st_size if path.is_file() else None
+def size_bytes(paths: Sequence[Path]) -> int | None:
+    """The bytes of text in all files together; None where that is not known beforehand."""
+    if paths and all(path.is_file() and path.suffix != ".gz" for path in paths):
+        return sum(path.stat().st_size for path in paths)
+    return None
 
 
 @contextmanager
@@ -109,7 +111,7 @@ def text_of(path: Path, errors: str, remedy: str) -> str:
 def sink(path: Path) -> Iterator[BinaryIO]:
     """What takes the result: stdout for -, else a file that is there whole at the end or not.
 
-    When the block ends all is written, so that its size can be told.
+    When the block ends all is written, so that its size is known.
     """
     from charlm import atomic
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from charlm.amounts import counted
 from charlm.cli.files import text_of
 from charlm.cli.options import PATH, knob_options, take
-from charlm.cli.shading import for_stdout, json_line
+from charlm.cli.shading import for_stdout, json_line, printable
 from charlm.config import UNKNOWN_POLICIES, SamplingConfig
 from charlm.errors import ConfigError, DataError
 from charlm.knobs import knob
@@ -129,8 +130,8 @@ def command(model: Path, file: Path, gap: str, unknown: str, as_json: bool, **va
     records = reader.records(text_of(file, errors, remedy))
     read = [reader.ids(record, number) for number, (record, _) in enumerate(records, 1)]
     if reader.strange:
-        words = "word" if reader.strange == 1 else "words"
-        click.echo(f"{reader.strange} {words} of the text not in the vocabulary", err=True)
+        words = counted(reader.strange, "word")
+        click.echo(f"{words} of the text not in the vocabulary", err=True)
     greedy = config.greedy or config.temperature == 0
     seed = random.SystemRandom().randrange(2**31) if config.seed is None else config.seed
     if not any(read):
@@ -269,11 +270,6 @@ class _Filling:
         chars = sum(map(len, self._fills))
         return {
             "bits_per_char": self.nats / math.log(2) / chars if chars else None,
-            "fills": [_printable(fill) for fill in self._fills],
-            "text": _printable(self.take()),
+            "fills": [printable(fill) for fill in self._fills],
+            "text": printable(self.take()),
         }
-
-
-def _printable(text: str) -> str:
-    """The text with U+FFFD for bytes that are not UTF-8, as JSON wants it."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

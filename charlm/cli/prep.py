@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from charlm.cli.bars import Bar, say_waiting
-from charlm.cli.files import STREAM
+from charlm.cli.files import STREAM, size_bytes
 from charlm.cli.options import PATH, knob_options
 from charlm.cli.shading import harmless, json_line
 from charlm.config import PrepConfig
@@ -102,7 +102,7 @@ def command(
 
     tokenizer = None if tokenizer_file is None else Tokenizer.from_file(tokenizer_file)
     sources = _sources(files, files_from)
-    with Bar(_size_bytes(sources)) as bar:
+    with Bar(size_bytes(sources)) as bar:
         corpus = prepare(
             sources,
             out,
@@ -130,13 +130,6 @@ def _sources(files: tuple[Path, ...], files_from: Path | None) -> list[Path]:
     if not named:
         raise DataError(f"{'stdin' if files_from == STREAM else files_from} names no file.")
     return files_of([*files, *named])
-
-
-def _size_bytes(sources: list[Path]) -> int | None:
-    """The size of all sources together, where it is known beforehand."""
-    if all(source.is_file() and source.suffix != ".gz" for source in sources):
-        return sum(source.stat().st_size for source in sources)
-    return None
 
 
 def _summarise(corpus: Any) -> None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from charlm.amounts import counted
 from charlm.cli.files import text_of
 
 if TYPE_CHECKING:
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
 def tell_strange(prompts: "Prompts") -> None:
     """Says on stderr how many words were not known, where any were."""
     if prompts.strange:
-        what = "word" if prompts.strange == 1 else "words"
-        click.echo(f"{prompts.strange} {what} of the prompt not in the vocabulary", err=True)
+        words = counted(prompts.strange, "word")
+        click.echo(f"{words} of the prompt not in the vocabulary", err=True)
 
 
 def prompt_text(prompt: str | None, prompt_file: Path | None, errors: str = "strict") -> str:

@@ -10,10 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from charlm.amounts import counted
 from charlm.cli.bars import Bar, reading, say_waiting
-from charlm.cli.files import STREAM, check_stdout
+from charlm.cli.files import STREAM, check_stdout, size_bytes
 from charlm.cli.options import PATH, knob_options, take
-from charlm.cli.shading import coloured, for_stdout, json_line, one_line, pieces_of, shaded
+from charlm.cli.shading import (
+    coloured,
+    for_stdout,
+    json_line,
+    one_line,
+    pieces_of,
+    printable,
+    shaded,
+)
 from charlm.config import UNKNOWN_POLICIES, AdaptationConfig
 from charlm.errors import ConfigError, DataError
 
@@ -172,7 +181,7 @@ def command(
         click.echo("\t".join(SYMBOL_COLUMNS if each else (*COLUMNS, "text")))
     kept: list[tuple[float, int, Record, Scored]] = []
     rows_show = sys.stdout.isatty() and worst is None and not sort
-    bar = None if rows_show else Bar(_size_bytes(files))
+    bar = None if rows_show else Bar(size_bytes(files))
     for turn, (record, scored) in enumerate(_score(scorer, arriving, running, by_record)):
         if bar is not None:
             bar.update(scored.score.bytes)
@@ -210,17 +219,7 @@ class _Passed:
         """On stderr, where there were any."""
         if self._count:
             what = "record" if self._null else "line"
-            click.echo(
-                f"passed over {self._count:,} empty {what}{'' if self._count == 1 else 's'}",
-                err=True,
-            )
-
-
-def _size_bytes(files: tuple[Path, ...]) -> int | None:
-    """The size of all files together, where it is known beforehand."""
-    if files and all(file.is_file() and file.suffix != ".gz" for file in files):
-        return sum(file.stat().st_size for file in files)
-    return None
+            click.echo(f"passed over {counted(self._count, f'empty {what}')}", err=True)
 
 
 def _refuse_together(options: dict[str, Any]) -> None:
@@ -279,8 +278,7 @@ def _json(record: "Record", scored: "Scored") -> str:
     about |= {"bytes": scored.score.bytes, "tokens": scored.score.tokens}
     about |= {"perplexity_excluding_unknown": without if math.isfinite(without) else None}
     about |= {"unread": scored.score.unread}
-    text = record.text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    return json_line({**about, "text": text}) + "\n"
+    return json_line({**about, "text": printable(record.text)}) + "\n"
 
 
 def _symbols(tokenizer: "Tokenizer", as_json: bool) -> Show:

@@ -51,6 +51,18 @@ def json_line(value: Any) -> str:
     return _CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
+def printable(text: str) -> str:
+    """The text with U+FFFD for bytes that are not UTF-8, as JSON wants it."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def figure(value: Any) -> str:
+    """A value of a table: a number with four digits, - for what is not known."""
+    if value is None:
+        return "-"
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
 def one_line(text: str) -> str:
     r"""The text on one line and in one column, with \n, \t, \\, \x1b (a byte), \u2028 in it."""
     return _FOR_LISTS.sub(_escape, text)

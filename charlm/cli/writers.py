@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
-from charlm.cli.shading import for_stdout, json_line
+from charlm.cli.shading import for_stdout, json_line, printable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -219,8 +219,3 @@ def matches(index: "Index", length: int, beginning: str) -> Callable[[str], dict
 def bits_per_char(row: "Row", sample: "Sample") -> float:
     """What the model's own distribution makes of what was drawn; inf where nothing was."""
     return row.nats / sample.chars / math.log(2) if sample.chars else math.inf
-
-
-def printable(text: str) -> str:
-    """The text with bytes that are not UTF-8 as U+FFFD."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -69,13 +69,13 @@ def compress(
             original.extend(chunk)
             yield chunk
 
-    told = 0
+    reported = 0
     for text in spelling.texts(kept()):
         with blas_threads(1):
             for step in spelling.steps(text):
                 encoder.add(step)
-        advance(len(original) - told)
-        told = len(original)
+        advance(len(original) - reported)
+        reported = len(original)
     number, body = PLAIN, encoder.finish()
     if not config.off:
         number = ADAPTING

@@ -18,6 +18,7 @@ from charlm.errors import CharlmError, ConfigError, DataError
 from charlm.failures import of_system
 from charlm.library.options import PrepOptions, SampleOptions, TrainOptions
 from charlm.packages import missing_packages_named
+from charlm.tokenizer.symbols import not_unicode
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -96,8 +97,7 @@ def _argument(found: re.Match[str]) -> str:
 
 def _reason(error: OSError | UnicodeEncodeError) -> str:
     if isinstance(error, UnicodeEncodeError):
-        code = ord(error.object[error.start])
-        return f"the text is not Unicode (a lone surrogate U+{code:04X} at position {error.start})."
+        return not_unicode(error.object, error.start)
     if error.filename is None:
         return of_system(error)
     path = str(error.filename)

@@ -116,11 +116,8 @@ def of_file(model: Model, path: Path, unknown: str | None = None) -> Text:
             text = "".join(record.text + record.end for record in records)
             found.append(_located(symbolizer, records[0], text, ""))
             continue
-        for record in records:
-            if record.text:
-                found.append(_located(symbolizer, record, record.text, record.end))
-            else:
-                found.append(symbolizer.dropped(record.end))
+        if records:
+            found.append(joined([_of_record(symbolizer, record) for record in records]))
     if not found:
         raise DataError(f"{name} is empty.")
     symbols = joined(found)
@@ -173,6 +170,12 @@ def evaluate(
     bounds = interval(np.add.reduceat(nats, begins), np.add.reduceat(text.own_chars, begins))
     mean = float(cold_nats(engine, text.symbols.read, WINDOW).mean()) if cold else None
     return Evaluation(text.symbols.score(nats), *bounds, mean)
+
+
+def _of_record(symbolizer: Symbolizer, record: Record) -> Symbols:
+    if not record.text:
+        return symbolizer.dropped(record.end)
+    return _located(symbolizer, record, record.text, record.end)
 
 
 def _located(symbolizer: Symbolizer, record: Record, text: str, end: str) -> Symbols:

@@ -17,7 +17,7 @@ from charlm.preparation.records import BOUNDARY_CHARS
 from charlm.score import NAMING_NATS, Score
 from charlm.tokenizer import Tokenizer
 from charlm.tokenizer.normalizing import clusters, normalized
-from charlm.tokenizer.symbols import code_point
+from charlm.tokenizer.symbols import code_point, not_unicode
 
 ENDS = {"none": "\n", "line": "\n", "blank": "\n\n", "file": ""}  # of a record, unless it is given
 
@@ -80,7 +80,6 @@ class Symbolizer:
     def __init__(self, tokenizer: Tokenizer, records: str, policy: str | None = None) -> None:
         self._tokenizer = tokenizer
         self._records = records
-        self._specials = (tokenizer.boundary, tokenizer.unknown)
         unknown = tokenizer.unknown
         if policy is None or (policy == "error" and tokenizer.level == "word"):
             policy = "skip" if unknown is None else "replace"
@@ -98,13 +97,15 @@ class Symbolizer:
         if self._records == "none":
             return self._of(text if self._tokenizer.newline is None else text + end)
         found = self._of(text)
-        told = BOUNDARY_CHARS[self._records]
-        last = text.count("\n")
-        rest = [last + end.count("\n", 0, at) for at in range(told, len(end))]
         ids = np.append(found.ids, self._tokenizer.boundary)
-        size = found.bytes + max(told, len(end.encode()))
-        unread = np.append(found.unread, rest).astype(np.int64)
-        return Symbols(ids, found.unknown, found.chars + told, size, unread)
+        chars = BOUNDARY_CHARS[self._records]  # that the boundary stands for
+        size = found.bytes + max(chars, len(end.encode()))
+        unread = found.unread
+        if len(end) > chars:
+            line = text.count("\n")
+            rest = [line + end.count("\n", 0, at) for at in range(chars, len(end))]
+            unread = np.append(unread, np.array(rest, np.int64))
+        return Symbols(ids, found.unknown, found.chars + chars, size, unread)
 
     def dropped(self, text: str) -> Symbols:
         """Text that the model never reads, such as an empty record."""
@@ -246,10 +247,8 @@ def unread_of_corpus(tokenizer: Tokenizer, records: str, ids: np.ndarray, chars:
     special = tokenizer.unknown
     if special is None:
         return 0
-    table, counts = (
-        piece_chars(tokenizer, records),
-        np.bincount(ids, minlength=tokenizer.vocabulary),
-    )
+    table = piece_chars(tokenizer, records)
+    counts = np.bincount(ids, minlength=tokenizer.vocabulary)
     left = chars - float(counts @ table[:-1])
     return round(left + counts[special] * table[special]) if left else 0
 
@@ -257,10 +256,7 @@ def unread_of_corpus(tokenizer: Tokenizer, records: str, ids: np.ndarray, chars:
 def check_unicode(text: str) -> None:
     """Raises DataError for half a character, which no bytes stand for."""
     if not text.isascii() and (match := _LONE.search(text)):
-        raise DataError(
-            f"the text is not Unicode (a lone surrogate U+{ord(match[0]):04X} at position"
-            f" {match.start()})."
-        )
+        raise DataError(not_unicode(text, match.start()))
 
 
 def _changed(text: str, form: str) -> Iterator[int]:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from charlm.amounts import counted
 from charlm.config import PrepConfig
 from charlm.preparation.lines import HeldOut, Lines
 from charlm.preparation.numbering import Characters, Numbering, WordNumbers
@@ -59,20 +60,20 @@ def _encoding(text: Pieces) -> Iterator[str]:
         yield f"text: left out the byte order mark at the start of {_named(text.marks)}"
     if count := text.odd["mark"]:
         yield (
-            f"text: {_counted(count, 'byte order mark')} (U+FEFF) inside the text, as where files"
+            f"text: {counted(count, 'byte order mark')} (U+FEFF) inside the text, as where files"
             " are joined by cat, kept as a symbol; give prep the files by name, or take it out with"
             " `sed 's/\\xEF\\xBB\\xBF//g'`"
         )
     if count := text.odd["replacement"]:
         yield (
-            f"text: {_counted(count, 'symbol')} U+FFFD, which some program put for what it could"
+            f"text: {counted(count, 'symbol')} U+FFFD, which some program put for what it could"
             " not read; get the text again in its own encoding, and turn that into UTF-8 with"
             " iconv"
         )
     if (count := text.odd["control"]) and not text.wide:
         nul = f", {text.odd['nul']:,} of them NUL" if text.odd["nul"] else ""
         yield (
-            f"text: {_counted(count, 'control character')}{nul};"
+            f"text: {counted(count, 'control character')}{nul};"
             " `tr -d '\\000-\\010\\013\\014\\016-\\037\\177'` before prep takes them out"
         )
 
@@ -88,13 +89,13 @@ def _line_ends(text: Pieces, config: PrepConfig) -> Iterator[str]:
         )
     if (count := text.odd["cr"]) and config.level != "byte":
         yield (
-            f"text: {_counted(count, 'carriage return')} without a newline, which"
+            f"text: {counted(count, 'carriage return')} without a newline, which"
             f" {'ends' if count == 1 else 'end'} no line here; where lines end so,"
             " `tr '\\r' '\\n'` before prep makes newlines of them"
         )
     if (count := text.lines.spaces_only) and config.records == "blank":
         yield (
-            f"text: {_counted(count, 'line')} of spaces only, which"
+            f"text: {counted(count, 'line')} of spaces only, which"
             f" {'ends' if count == 1 else 'end'} no record; `sed 's/^[[:space:]]*$//'` before prep"
             " makes blank lines of them"
         )
@@ -197,10 +198,6 @@ def _named(names: list[str]) -> str:
         return names[0]
     more = ["..."] * (len(names) > FILES_NAMED)
     return f"{len(names):,} files ({', '.join(names[:FILES_NAMED] + more)})"
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
 def _lines(count: int) -> str:

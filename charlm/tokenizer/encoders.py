@@ -12,6 +12,7 @@ import numpy as np
 
 from charlm.errors import DataError
 from charlm.tokenizer.reading import Form
+from charlm.tokenizer.symbols import not_unicode
 from charlm.tokenizer.words import RECORD_END, splitter, token
 
 # Words whose byte pairs are remembered: a natural text has fewer, and no text fills the memory.
@@ -173,7 +174,4 @@ def _utf8(text: str, errors: str = "strict") -> bytes:
     try:
         return text.encode("utf-8", errors)
     except UnicodeEncodeError as error:
-        code = ord(text[error.start])
-        raise DataError(
-            f"the text is not Unicode (a lone surrogate U+{code:04X} at position {error.start})."
-        ) from error
+        raise DataError(not_unicode(text, error.start)) from error

@@ -23,3 +23,9 @@ def readable(piece: bytes) -> str:
 def _quoted(character: str) -> str:
     # A combining mark would sit on the quote before it; a dotted circle carries it.
     return f"'\u25cc{character}'" if unicodedata.combining(character) else repr(character)
+
+
+def not_unicode(text: str, at: int) -> str:
+    """The message for a text that has half a character, which no bytes stand for, at `at`."""
+    code = ord(text[at])
+    return f"the text is not Unicode (a lone surrogate U+{code:04X} at position {at})."

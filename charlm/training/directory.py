@@ -46,7 +46,7 @@ def check_new(out: Path, paths: Sequence[Path], *, force: bool, several: bool) -
 
 
 def check_corpus(corpus: Corpus, *, several: bool) -> None:
-    """Raises DataError where nothing can be learned from the corpus, or no best of several told."""
+    """Raises DataError where the corpus has nothing to learn, or to choose the best of several."""
     if not corpus.size("train").tokens:
         raise DataError(f"{corpus.path} has no training text; prepare it from more text.")
     if several and not corpus.size("val").tokens:

@@ -1,4 +1,4 @@
-"""A lack of memory, told as an error of ours that names what takes the most."""
+"""A lack of memory, as an error of ours that names what takes the most."""
 
 import math
 from collections.abc import Callable, Iterator

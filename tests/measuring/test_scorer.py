@@ -267,7 +267,8 @@ def trickle(monkeypatch):
 
     def read(pieces, form):
         left = iter([*pieces, b""])
-        stream = SimpleNamespace(read1=lambda size: next(left))
+        peek = lambda size: pieces[0] if pieces else b""  # noqa: E731
+        stream = SimpleNamespace(read1=lambda size: next(left), peek=peek)
         monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=stream))
         return records.read([], form)
 
