@@ -20,14 +20,21 @@ T = TypeVar("T")
 class Bar:
     """A progress bar on stderr, which shows on a terminal and where the work takes a while.
 
-    What draws it is imported only then, as that takes longer than many a command.
+    That is after `after_s` seconds, or SHOWN_AFTER_S. What draws it is imported only then, as that
+    takes longer than many a command.
     """
 
-    def __init__(self, total: int | None, unit: str = "B", description: str | None = None) -> None:
+    def __init__(
+        self,
+        total: int | None,
+        unit: str = "B",
+        description: str | None = None,
+        after_s: float | None = None,
+    ) -> None:
         self._total = total
         self._unit = unit
         self._description = description
-        self._due_s = time.monotonic() + SHOWN_AFTER_S
+        self._due_s = time.monotonic() + (SHOWN_AFTER_S if after_s is None else after_s)
         self._hidden = not sys.stderr.isatty()
         self._done = 0  # before it was shown
         self._shown: tqdm | None = None

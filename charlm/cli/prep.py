@@ -102,7 +102,7 @@ def command(
 
     tokenizer = None if tokenizer_file is None else Tokenizer.from_file(tokenizer_file)
     sources = _sources(files, files_from)
-    with Bar(size_bytes(sources)) as bar:
+    with Bar(size_bytes(sources), after_s=0) as bar:
         corpus = prepare(
             sources,
             out,
