@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from support.commands import heed_signals
 
 from charlm import signals
 
@@ -32,12 +33,6 @@ sys.addaudithook(
 """
 
 
-def defaults():
-    """The tests may run where signals are ignored."""
-    for number in signals.ENDING:
-        signal.signal(number, signal.SIG_DFL)
-
-
 @pytest.fixture
 def run(tmp_path):
     """Runs charlm on a text, with a module that stands in for one of its own."""
@@ -51,7 +46,7 @@ def run(tmp_path):
             env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.getcwd()])},
             capture_output=True,
             timeout=60,
-            preexec_fn=defaults,
+            preexec_fn=heed_signals,
         )
 
     return run
@@ -95,7 +90,7 @@ with (
         cwd=tmp_path,
         env=os.environ | {"TMPDIR": str(tmp_path / "temporary")},
         capture_output=True,
-        preexec_fn=defaults,
+        preexec_fn=heed_signals,
     )
     assert (done.returncode, done.stderr) == (128 + number, b"")
     assert not list((tmp_path / "temporary").iterdir())
@@ -133,4 +128,4 @@ def test_a_process_that_ends_leaves_signals_to_the_system():
         "with signals.ending(for_good=True): pass\n"
         "assert all(signal.getsignal(n) is signal.SIG_DFL for n in signals.ENDING)"
     )
-    assert subprocess.run([sys.executable, "-c", code], preexec_fn=defaults).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], preexec_fn=heed_signals).returncode == 0

@@ -1,6 +1,8 @@
 """How tests run `charlm`: as a command, in real processes."""
 
 import atexit
+import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -50,6 +52,21 @@ def start(*args, **others) -> subprocess.Popen:
     """`charlm ARGS`, running; stdout and stderr are pipes unless `others` says otherwise."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return subprocess.Popen([*forked(), *map(str, args)], **pipes | others)
+
+
+def heed_signals() -> None:
+    """Sets the handlers that a process has in a terminal; tests may run where some are ignored."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
+def was_reached(said: bytes) -> bool:
+    """Whether charlm was, where a cold process that a signal ended has shown a traceback.
+
+    Before that Python starts and finds the module, and has words of its own for a Ctrl-C.
+    """
+    main = rb'charlm/__main__\.py", line \d+, in main'
+    return b"Traceback" not in said or re.search(main, said) is not None
 
 
 def wait_for(condition: Callable[[], bool], process: subprocess.Popen) -> None:
