@@ -11,6 +11,7 @@ from charlm.config import NetworkConfig, TrainingConfig
 from charlm.training import begin, directory
 from charlm.training.standing import Listener
 
+TEXT = "the cat sat on the mat; the dog sat on the log.\n" * 40
 SMALL_NETWORK = {"width": 8}
 
 SMALL_RUN = {"steps": 6, "seed": 1, "batch": 4, "context": 8, "device": "cpu"}

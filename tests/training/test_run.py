@@ -15,6 +15,7 @@ from support.params import quick
 from support.runs import (
     SMALL_NETWORK,
     SMALL_RUN,
+    TEXT,
     differ,
     final_weights,
     log,
@@ -35,16 +36,6 @@ from charlm.training.initialise import initial_weights
 from charlm.training.interrupts import Interrupts
 from charlm.training.standing import Listener
 from charlm.training.trainer import Trainer
-
-TEXT = "the cat sat on the mat; the dog sat on the log.\n" * 40
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data")
-    (folder / "text").write_text(TEXT)
-    return prepare([folder / "text"], folder / "corpus", PrepConfig(val=0.2, test=0))
-
 
 CHANGES = [
     *[(key, {key: value}, {}) for key, value in {
