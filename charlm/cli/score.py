@@ -29,6 +29,7 @@ from charlm.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from charlm.measuring.records import Record
     from charlm.measuring.scorer import Scored, Scorer
+    from charlm.model_file import Model
     from charlm.score import Score
     from charlm.tokenizer import Tokenizer
 
@@ -137,24 +138,11 @@ def command(
     from charlm import model_file
     from charlm.measuring import records
     from charlm.measuring.scorer import Scorer
+    from charlm.measuring.symbols import ENDS
     from charlm.preparation.sources import check
 
     loaded = model_file.load(model)
-    if running and loaded.network.config.bidirectional:
-        raise ConfigError(
-            f"{model} is bidirectional: it needs the text on both sides of a symbol, and can't read"
-            " on from record to record. Leave --running out, or train without --bidirectional."
-        )
-    if running and loaded.records != "none":
-        raise ConfigError(
-            f"{model} was trained on records, each by itself, and can't read on from one to the"
-            " next. Leave --running out."
-        )
-    if not config.off and loaded.network.config.bidirectional:
-        raise ConfigError(
-            f"{model} is bidirectional: each symbol is scored given those after it, of which it"
-            " can't learn yet. Leave --adapt and --cache out, or train without --bidirectional."
-        )
+    _check_model(loaded, model, running=running, learns=not config.off)
     check(files)
     if not files or STREAM in files:
         say_waiting()
@@ -169,14 +157,8 @@ def command(
     scorer = Scorer(loaded, unknown, config, favourites=each, watch=reading)
     if unknown == "error":
         arriving = _known(scorer, arriving)
-    if each:
-        show = _symbols(tokenizer, as_json)
-    elif coloured(color):
-        show = _shades(tokenizer, ends=scorer.end is not None)
-    elif text_only or color:
-        show = _texts("\0" if null else {"line": "\n", "blank": "\n\n", "file": ""}[kind])
-    else:
-        show = _json if as_json else _row
+    end = "\0" if null else ENDS[kind]
+    show = _show(shape, tokenizer, end, shades_end=scorer.end is not None)
     if header:
         click.echo("\t".join(SYMBOL_COLUMNS if each else (*COLUMNS, "text")))
     kept: list[tuple[float, int, Record, Scored]] = []
@@ -220,6 +202,36 @@ class _Passed:
         if self._count:
             what = "record" if self._null else "line"
             click.echo(f"passed over {counted(self._count, f'empty {what}')}", err=True)
+
+
+def _check_model(loaded: "Model", model: Path, *, running: bool, learns: bool) -> None:
+    """Raises ConfigError where the model can't read on from record to record, or can't learn."""
+    if running and loaded.network.config.bidirectional:
+        raise ConfigError(
+            f"{model} is bidirectional: it needs the text on both sides of a symbol, and can't read"
+            " on from record to record. Leave --running out, or train without --bidirectional."
+        )
+    if running and loaded.records != "none":
+        raise ConfigError(
+            f"{model} was trained on records, each by itself, and can't read on from one to the"
+            " next. Leave --running out."
+        )
+    if learns and loaded.network.config.bidirectional:
+        raise ConfigError(
+            f"{model} is bidirectional: each symbol is scored given those after it, of which it"
+            " can't learn yet. Leave --adapt and --cache out, or train without --bidirectional."
+        )
+
+
+def _show(shape: dict[str, Any], tokenizer: "Tokenizer", end: str, *, shades_end: bool) -> Show:
+    """What makes output of a record and its score, by the options; `end` is that of a record."""
+    if shape["each"]:
+        return _symbols(tokenizer, shape["as_json"])
+    if coloured(shape["color"]):
+        return _shades(tokenizer, ends=shades_end)
+    if shape["text_only"] or shape["color"]:
+        return _texts(end)
+    return _json if shape["as_json"] else _row
 
 
 def _refuse_together(options: dict[str, Any]) -> None:
