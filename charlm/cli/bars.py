@@ -66,6 +66,11 @@ class Bar:
         else:
             self._shown.write(line, file=sys.stderr)
 
+    def clear(self) -> None:
+        """Takes it away until it moves on, for what is written to the same terminal."""
+        if self._shown is not None:
+            self._shown.clear()
+
     def close(self) -> None:
         """Removes it."""
         if self._shown is not None:

@@ -87,10 +87,9 @@ def command(
         found = evaluation.of_corpus(loaded, text, split)
     else:
         found = evaluation.of_file(loaded, text, unknown)
-    with Bar(len(found.symbols.ids), "tokens") as bar:
-        result = evaluation.evaluate(
-            loaded, found, config, cold=protocol == "nanogpt", advance=bar.update
-        )
+    cold = protocol == "nanogpt"
+    with Bar(len(found.symbols.ids) * (2 if cold else 1), "tokens") as bar:
+        result = evaluation.evaluate(loaded, found, config, cold=cold, advance=bar.update)
     score = result.score
     about: dict[str, Any] = {"model": str(model), "text": "stdin" if from_stdin else str(text)}
     if of_corpus:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from charlm.amounts import counted
+from charlm.cli.bars import Bar
 from charlm.cli.files import text_of
 from charlm.cli.options import PATH, knob_options, take
 from charlm.cli.shading import for_stdout, json_line, printable
@@ -116,7 +117,7 @@ def command(model: Path, file: Path, gap: str, unknown: str, as_json: bool, **va
 
     from charlm import model_file
     from charlm.sampling import processors
-    from charlm.sampling.fill import Filler
+    from charlm.sampling.fill import Filler, draws
 
     loaded = model_file.load(model)
     if not loaded.network.config.bidirectional:
@@ -146,6 +147,8 @@ def command(model: Path, file: Path, gap: str, unknown: str, as_json: bool, **va
     )
     lengths = Lengths.read(config.length)
     fillings = [_Filling() for _ in range(config.samples)]
+    counts = [len(gapped.not_first) for gapped in read if gapped is not None]
+    bar = Bar(sum(draws(count, config.samples, config.passes) for count in counts), "gaps")
     for number, ((record, end), gapped) in enumerate(zip(records, read, strict=True)):
         *pieces, last = record.split(gap)
         drawn: Iterable[list[Drawn]] = [[]] * config.samples
@@ -157,12 +160,15 @@ def command(model: Path, file: Path, gap: str, unknown: str, as_json: bool, **va
                 seed=[seed, number],
                 passes=config.passes,
                 tries=config.tries or (TRIES if config.samples == 1 else 1),
+                advance=bar.update,
             )
         for filling, gaps in zip(fillings, drawn, strict=True):
             filling.add(pieces, reader.texts(pieces, gaps), last + end)
             filling.nats += sum(one.nats for one in gaps)
         if config.samples == 1 and not as_json:
+            bar.clear()
             sys.stdout.write(for_stdout(fillings[0].take()))
+    bar.close()
     if as_json:
         for k, filling in enumerate(fillings):
             about = {"sample": k, "seed": seed, **filling.about()}

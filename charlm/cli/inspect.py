@@ -9,10 +9,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from charlm.amounts import counted
-from charlm.cli.bars import say_waiting
+from charlm.cli.bars import Bar, reading, say_waiting, watched
 from charlm.cli.files import STREAM
 from charlm.cli.options import PATH
-from charlm.cli.shading import bar, coloured, json_line, shaded_lines, surprise, within
+from charlm.cli.shading import (
+    bar as length_bar,
+)
+from charlm.cli.shading import (
+    coloured,
+    json_line,
+    shaded_lines,
+    surprise,
+    within,
+)
 from charlm.config import UNKNOWN_POLICIES
 from charlm.errors import ConfigError
 
@@ -163,10 +172,11 @@ def _coloured_text(
     units = Units(model.network)
     number = None if unit is None else units.number(unit)
     name = "bits" if unit is None else "value"
-    found = [
-        nats / math.log(2) if number is None else float(units.values(state)[number])
-        for nats, state in walk(model, read.read, opening)
-    ]
+    with Bar(len(read.read), "tokens") as bar:
+        found = [
+            nats / math.log(2) if number is None else float(units.values(state)[number])
+            for nats, state in watched(walk(model, read.read, opening), bar)
+        ]
     values = _of_all(read, found, bits=number is None)
     symbols = [
         model.tokenizer.symbol(id)
@@ -228,23 +238,28 @@ def _units(
     from charlm.inspection.walking import texts_of, walk
 
     units = Units(model.network)
-    values = (units.values(state) for _, state in walk(model, ids, opening))
-    for found in best(texts_of(model, ids), values, top):
+    with Bar(len(ids), "tokens") as bar:
+        places = watched(walk(model, ids, opening), bar)
+        values = (units.values(state) for _, state in places)
+        tracking = best(texts_of(model, ids), values, top)
+    for found in tracking:
         unit, correlation = units.name(found.unit), found.correlation
         yield {"tracks": found.track, "unit": unit, "correlation": correlation}
 
 
 def _memory(model: "Model", ids: "np.ndarray", back: int) -> Iterator[dict[str, Any]]:
-    from charlm.inspection.memory import CLOSE, by_context, effective
+    from charlm.inspection.memory import CLOSE, by_context, effective, tokens_read
     from charlm.sampling.engine import NumpyEngine
 
-    curve = by_context(NumpyEngine(model.network, model.weights), ids, back)
+    engine = NumpyEngine(model.network, model.weights)
+    with reading(tokens_read(ids, back)) as advance:
+        curve = by_context(engine, ids, back, advance)
     highest = max(seen.nats for seen in curve)
     for seen in curve:
         yield {
             "symbols_seen": seen.symbols,
             "bits_per_symbol": seen.nats / math.log(2),
-            "bar": bar(seen.nats / highest),
+            "bar": length_bar(seen.nats / highest),
         }
     click.echo(
         f"within {CLOSE:.0%} of the best with {counted(effective(curve), 'symbol')}", err=True
@@ -254,12 +269,15 @@ def _memory(model: "Model", ids: "np.ndarray", back: int) -> Iterator[dict[str, 
 def _gradient(
     model: "Model", ids: "np.ndarray", back: int, *, everything: bool
 ) -> Iterator[dict[str, Any]]:
-    from charlm.inspection.gradient import norms
+    from charlm.inspection.gradient import WARMUP, norms
     from charlm.training.initialise import initial_weights
 
-    trained = norms(model.network, model.weights, ids, back).tolist()
     begun = initial_weights(model.network, model.training.get("seed") or 0)
-    untrained = norms(model.network, begun, ids, back).tolist()
+    with reading(2 * (WARMUP + back)) as advance:
+        trained, untrained = (
+            norms(model.network, weights, ids, back, advance).tolist()
+            for weights in (model.weights, begun)
+        )
     for k in range(1, back + 1) if everything else _spread(back):
         norm = trained[k - 1]
         yield {
@@ -267,7 +285,7 @@ def _gradient(
             "norm": norm,
             "untrained_norm": untrained[k - 1],
             # From 1 down to a millionth of what it was.
-            "bar": bar(1 + math.log10(max(norm / trained[0], 1e-6)) / 6),
+            "bar": length_bar(1 + math.log10(max(norm / trained[0], 1e-6)) / 6),
         }
 
 

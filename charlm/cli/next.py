@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from charlm.cli.bars import reading
 from charlm.cli.options import PATH
 from charlm.cli.shading import json_line
 from charlm.config import UNKNOWN_POLICIES
@@ -70,9 +71,10 @@ def command(
     place = None if state is None else states.load(state, loaded.contents)
     prompts = Prompts(loaded.contents, unknown)
     text = prompt_text(prompt, prompt_file, prompts.errors)
-    prompts.ids(text)
+    ids = prompts.ids(text)
     tell_strange(prompts)
-    found = loaded.next(text, state=place, unknown=unknown)
+    with reading(len(ids)) as advance:
+        found = loaded.next(text, state=place, unknown=unknown, progress=advance)
     for rank, one in enumerate(found if everything else found[:top], 1):
         if as_json:
             about = {

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from charlm.cli.bars import reading
 from charlm.cli.files import check_output, sink
 from charlm.cli.options import PATH
 
@@ -40,6 +41,6 @@ def command(run: Path, output: Path, corpus: Path | None, force: bool) -> None:
     from charlm.reporting.facts import gather
     from charlm.reporting.page import page
 
-    text = page(gather(source, lambda line: click.echo(line, err=True)))
+    text = page(gather(source, lambda line: click.echo(line, err=True), reading))
     with sink(output) as out:
         out.write(text.encode("ascii"))

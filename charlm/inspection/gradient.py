@@ -7,6 +7,7 @@ Source: Hochreiter 1991; Bengio, Simard and Frasconi 1994; Pascanu, Mikolov and 
 """
 
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,11 +21,18 @@ ROWS = 32  # places t, evenly spaced over the text
 WARMUP = 64  # symbols read before the first state that is looked at
 
 
-def norms(network: Network, weights: dict[str, Any], ids: np.ndarray, back: int) -> np.ndarray:
+def norms(
+    network: Network,
+    weights: dict[str, Any],
+    ids: np.ndarray,
+    back: int,
+    advance: Callable[[int], object] = lambda steps: None,
+) -> np.ndarray:
     """The mean norm (back,) of the gradient of the loss at t by the whole state at t - k, k from 1.
 
     The loss at t is that of the prediction made by step t, and the state at t - k what step t - k
-    has handed on. `ids` (T,) are one running text. Raises DataError where it is too short,
+    has handed on. `ids` (T,) are one running text. `advance` gets how many more of WARMUP + `back`
+    steps were made. Raises DataError where it is too short,
     and MissingPackageError without torch.
     """
     with missing_packages_named():
@@ -45,12 +53,14 @@ def norms(network: Network, weights: dict[str, Any], ids: np.ndarray, back: int)
     with torch.no_grad():
         for t in range(WARMUP):
             _, state = network.step(torch, w, read[:, t], state)
+            advance(1)
     states = []
     for t in range(WARMUP, length):
         # Parts of their own: else the gradient by a part has that by those made from it, too.
         state = tuple(tuple(_apart(part) for part in layer) for layer in state)
         states.append(state)
         logits, state = network.step(torch, w, read[:, t], state)
+        advance(1)
     loss = torch.nn.functional.cross_entropy(logits, read[:, length], reduction="sum")
     parts = [[part for layer in each for part in layer] for each in reversed(states)]
     parts = [[part for part in each if part.is_floating_point()] for each in parts]

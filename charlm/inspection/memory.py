@@ -6,6 +6,7 @@ figures differ by what the model could see and by nothing else.
 Source: Khandelwal et al. 2018 (arXiv:1805.04623), "Sharp Nearby, Fuzzy Far Away", sec. 4.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,35 +29,60 @@ class Seen:
     nats: float
 
 
-def by_context(engine: Engine, ids: np.ndarray, back: int) -> list[Seen]:
+def tokens_read(ids: np.ndarray, back: int) -> int:
+    """How many tokens `by_context` reads."""
+    return len(_targets(ids, back)) * sum(symbols + 1 for symbols in _contexts(back))
+
+
+def by_context(
+    engine: Engine,
+    ids: np.ndarray,
+    back: int,
+    advance: Callable[[int], object] = lambda tokens: None,
+) -> list[Seen]:
     """The loss with 0, 1, 2, 4, ... and `back` symbols to see, of one running text of ids (T,).
 
-    Raises DataError for a text of fewer than 2 * back symbols.
+    `advance` gets how many more tokens were read. Raises DataError for a text of fewer than
+    2 * back symbols.
     """
     if len(ids) < 2 * back:
         raise DataError(
             f"the text has {counted(len(ids), 'symbol')}, and seeing {back:,} takes"
             f" {2 * back:,}; give a longer text, or a lower --back."
         )
-    targets = np.unique(np.linspace(back, len(ids) - 1, ROWS).astype(int))
-    steps = [0, *(1 << i for i in range(back.bit_length()) if 1 << i < back), back]
-    found = []
-    for symbols in steps:
+    targets, found = _targets(ids, back), []
+    for symbols in _contexts(back):
         at_once = rows_for(engine.vocabulary, ROWS)
         nats = [
-            _nats(engine, ids, targets[begin : begin + at_once], symbols)
+            _nats(engine, ids, targets[begin : begin + at_once], symbols, advance)
             for begin in range(0, len(targets), at_once)
         ]
         found.append(Seen(symbols, float(np.concatenate(nats).mean())))
     return found
 
 
-def _nats(engine: Engine, ids: np.ndarray, targets: np.ndarray, symbols: int) -> np.ndarray:
+def _targets(ids: np.ndarray, back: int) -> np.ndarray:
+    return np.unique(np.linspace(back, len(ids) - 1, ROWS).astype(int))
+
+
+def _contexts(back: int) -> list[int]:
+    return [0, *(1 << i for i in range(back.bit_length()) if 1 << i < back), back]
+
+
+def _nats(
+    engine: Engine,
+    ids: np.ndarray,
+    targets: np.ndarray,
+    symbols: int,
+    advance: Callable[[int], object],
+) -> np.ndarray:
     """The nats (B,) of ids[targets], each predicted from so many symbols before it."""
     state = engine.initial_state(len(targets))
     logits, state = engine.step(np.full(len(targets), engine.start), state)
+    advance(len(targets))
     for before in range(symbols, 0, -1):
         logits, state = engine.step(ids[targets - before].astype(np.int64), state)
+        advance(len(targets))
     return nats_of(logits, ids[targets].astype(np.int64))
 
 

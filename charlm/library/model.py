@@ -1,7 +1,7 @@
 """A trained model to call: it writes text, says what comes next, and measures text. No torch."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -135,10 +135,19 @@ class Model:
 
     @errors_for_programs()
     def next(
-        self, prompt: str = "", *, state: Place | None = None, unknown: str = "error"
+        self,
+        prompt: str = "",
+        *,
+        state: Place | None = None,
+        unknown: str = "error",
+        progress: Callable[[int], object] = lambda tokens: None,
     ) -> list[Expected]:
-        """What may come after `prompt`: every symbol of the vocabulary, the likeliest first."""
-        nats = -log_softmax(self.state(prompt, state=state, unknown=unknown).logits)[0]
+        """What may come after `prompt`: every symbol of the vocabulary, the likeliest first.
+
+        `progress` gets how many more tokens of it have been read.
+        """
+        place = self.state(prompt, state=state, unknown=unknown, progress=progress)
+        nats = -log_softmax(place.logits)[0]
         name = self.contents.tokenizer.symbol
         return [
             Expected(id, name(id), float(nats[id])) for id in nats.argsort(kind="stable").tolist()
@@ -146,12 +155,18 @@ class Model:
 
     @errors_for_programs()
     def state(
-        self, prompt: str = "", *, state: Place | None = None, unknown: str = "error"
+        self,
+        prompt: str = "",
+        *,
+        state: Place | None = None,
+        unknown: str = "error",
+        progress: Callable[[int], object] = lambda tokens: None,
     ) -> Place:
         """The place after `prompt`, read from the beginning or from the place `state`.
 
         Its `logits` (1, V) are of what comes next, its `state` has a tuple of arrays (1, ...) for
-        each part of the network. Law: going on from it equals reading the whole text.
+        each part of the network; `progress` is that of `next`. Law: going on from it equals reading
+        the whole text.
         """
         check_reads_on(self.contents, self._name)
         check_unknown(unknown)
@@ -159,7 +174,7 @@ class Model:
         if state is None:
             ids = [*opening(self.contents.tokenizer, self.contents.records), *ids]
         with of_use(self.contents.weights):
-            return read(self._engine, ids, state)
+            return read(self._engine, _told(ids, progress), state)
 
     @cached_property
     def _engine(self) -> Engine:
@@ -202,3 +217,10 @@ def _pieces(session: Session, row: Row) -> Iterator[str]:
                 return
         yield from pieces
         pieces.clear()
+
+
+def _told(ids: list[int], progress: Callable[[int], object]) -> Iterator[int]:
+    """The ids, each of which is told when it has been read."""
+    for id in ids:
+        yield id
+        progress(1)

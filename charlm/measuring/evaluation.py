@@ -139,7 +139,7 @@ def evaluate(
 ) -> Evaluation:
     """How well the model predicts the text, every token once, learning from it as `config` says.
 
-    `advance` gets how many more tokens were read.
+    `advance` gets how many more tokens were read; with `cold` each is read twice.
 
     With `cold` also the expectation of nanoGPT's estimate, the mean over windows of WINDOW tokens
     each read from the initial state. It is higher: a window's first tokens are predicted from
@@ -168,7 +168,7 @@ def evaluate(
     nats, ids = text.symbols.priced(found), text.symbols.ids
     begins = block_begins(len(ids)) if boundary is None else record_begins(ids, boundary)
     bounds = interval(np.add.reduceat(nats, begins), np.add.reduceat(text.own_chars, begins))
-    mean = float(cold_nats(engine, text.symbols.read, WINDOW).mean()) if cold else None
+    mean = float(cold_nats(engine, ids, WINDOW, advance).mean()) if cold else None
     return Evaluation(text.symbols.score(nats), *bounds, mean)
 
 

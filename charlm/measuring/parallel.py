@@ -252,7 +252,12 @@ def records_nats(
     return record_figures(SteppedReader(engine), ids, begins, advance=advance)[0]
 
 
-def cold_nats(engine: Engine, ids: np.ndarray, window: int) -> np.ndarray:
+def cold_nats(
+    engine: Engine,
+    ids: np.ndarray,
+    window: int,
+    advance: Callable[[int], None] = lambda tokens: None,
+) -> np.ndarray:
     """The nats (N, window) of consecutive windows of ids, each predicted from a cold start.
 
     A window is read from the initial state, after the start symbol and the one token before it,
@@ -270,6 +275,7 @@ def cold_nats(engine: Engine, ids: np.ndarray, window: int) -> np.ndarray:
         lengths = np.full(len(read), window + 1)
         new, _ = reader.read(inputs, read, reader.initial_state(len(read)), lengths)
         found.append(new[0, :, 1:])
+        advance(found[-1].size)
     return np.concatenate(found)
 
 

@@ -93,7 +93,8 @@ class Scorer:
         self._one_by_one = not config.off
         self._reader: BothSides | _FromLeft | _Learning
         if self._one_by_one:
-            self._reader = _Learning(reader_of(model.network, model.weights, config), newline)
+            adapting = reader_of(model.network, model.weights, config)
+            self._reader = _Learning(adapting, newline, watch)
         elif isinstance(model.network, Bidirectional):
             self._reader = BothSides(model.network, model.weights, newline, ends=by_record)
         else:
@@ -183,9 +184,10 @@ class _FromLeft:
 class _Learning:
     """What `_FromLeft` is, by a reader that learns from every text that it reads."""
 
-    def __init__(self, reader: Reader, opening: list[int]) -> None:
+    def __init__(self, reader: Reader, opening: list[int], watch: Watch) -> None:
         self._reader = reader
         self._opening = opening
+        self._watch = watch
 
     def read_on(self, rows: Rows, before: Place | None) -> Place:
         """Fills in what was expected in the one text of `rows`, and gives the place after it."""
@@ -193,10 +195,11 @@ class _Learning:
             self._reader.end()
             for id in self._opening:
                 self._reader.given(id)
-        with blas_threads(1):
+        with blas_threads(1), self._watch(len(rows.ids)) as advance:
             for t, id in enumerate(rows.ids.tolist()):
                 rows.put(np.array([t]), self._reader.logits)
                 self._reader.read(id)
+                advance(1)
         return self._reader.place
 
 

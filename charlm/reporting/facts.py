@@ -14,6 +14,7 @@ from charlm.errors import DataError
 from charlm.inspection import memory
 from charlm.inspection.gradient import WARMUP, norms
 from charlm.inspection.units import Units
+from charlm.measuring.scorer import Watch, unwatched
 from charlm.model_file import Model
 from charlm.reporting import commands, passage, units
 from charlm.reporting.page import block
@@ -35,8 +36,12 @@ SYMBOL_BYTES = 80  # of the JSON of a symbol
 BOTH_SIDES = "A bidirectional network reads a text from both ends, and has no one state at a place."
 
 
-def gather(source: Source, say: Callable[[str], None] = lambda line: None) -> dict[str, Any]:
+def gather(
+    source: Source, say: Callable[[str], None] = lambda line: None, watch: Watch = unwatched
+) -> dict[str, Any]:
     """The facts of a run; `say` is told what is being measured. Law: the same run, the same facts.
+
+    `watch` is entered for each measurement, as `Scorer` does.
 
     Where something can't be told of a run, it is None, and "missing" says why.
     """
@@ -48,9 +53,9 @@ def gather(source: Source, say: Callable[[str], None] = lambda line: None) -> di
     missing: dict[str, str] = {}
     facts |= _passage(source, missing)
     say("measuring memory")
-    facts["memory"] = _or_none(missing, "memory", lambda: _memory(source))
+    facts["memory"] = _or_none(missing, "memory", lambda: _memory(source, watch))
     say("measuring the gradient")
-    facts["gradient"] = _or_none(missing, "gradient", lambda: _gradient(source))
+    facts["gradient"] = _or_none(missing, "gradient", lambda: _gradient(source, watch))
     facts["missing"] = missing
     facts["settings"] = _settings(source)
     facts["command"] = commands.again(source)
@@ -176,12 +181,14 @@ def short(text: str, most: int) -> str:
     return f"{text[:end]}…"
 
 
-def _memory(source: Source) -> dict[str, Any]:
+def _memory(source: Source, watch: Watch) -> dict[str, Any]:
     ids = _running(source)
     back = min(BACK, len(ids) // 2)
     if back < 1:
         raise DataError("the text is too short for it.")
-    curve = memory.by_context(NumpyEngine(source.model.network, source.model.weights), ids, back)
+    engine = NumpyEngine(source.model.network, source.model.weights)
+    with watch(memory.tokens_read(ids, back)) as advance:
+        curve = memory.by_context(engine, ids, back, advance)
     return {
         "seen": [seen.symbols for seen in curve],
         "bits": _rounded(np.array([seen.nats for seen in curve]) / math.log(2)),
@@ -190,18 +197,19 @@ def _memory(source: Source) -> dict[str, Any]:
     }
 
 
-def _gradient(source: Source) -> dict[str, Any]:
+def _gradient(source: Source, watch: Watch) -> dict[str, Any]:
     ids, model = _running(source), source.model
     back = min(BACK, len(ids) - WARMUP - 1)
     if back < 2:
         raise DataError("the text is too short for it.")
     seed = model.training.get("seed")
     begun = initial_weights(model.network, seed if isinstance(seed, int) else 0)
-    return {
-        "back": list(range(1, back + 1)),
-        "trained": _rounded(norms(model.network, model.weights, ids, back)),
-        "untrained": _rounded(norms(model.network, begun, ids, back)),
-    }
+    with watch(2 * (WARMUP + back)) as advance:
+        return {
+            "back": list(range(1, back + 1)),
+            "trained": _rounded(norms(model.network, model.weights, ids, back, advance)),
+            "untrained": _rounded(norms(model.network, begun, ids, back, advance)),
+        }
 
 
 def _running(source: Source) -> np.ndarray:

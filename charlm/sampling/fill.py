@@ -13,7 +13,7 @@ Source: Geman and Geman 1984, "Stochastic relaxation, Gibbs distributions, and t
 restoration of images".
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 
@@ -56,6 +56,15 @@ class Drawn:
     nats: float
 
 
+def draws(gaps: int, samples: int, passes: int) -> int:
+    """How many gaps `Filler.fill` fills in all samples and passes."""
+    return gaps * samples * _turns(gaps, passes)
+
+
+def _turns(gaps: int, passes: int) -> int:
+    return 1 + (passes if gaps > 1 else 0)
+
+
 class Filler:
     """A bidirectional network with its weights, ready to fill gaps.
 
@@ -86,6 +95,7 @@ class Filler:
         seed: Sequence[int] = (0,),
         passes: int = 0,
         tries: int = 1,
+        advance: Callable[[int], object] = lambda gaps: None,
     ) -> Iterator[list[Drawn]]:
         """What fills each gap of `text`, `samples` times; gap g has one of `lengths[g]` symbols.
 
@@ -95,11 +105,14 @@ class Filler:
 
         Every draw has a generator made from `seed`, its sample, pass, gap, length and try. Law:
         what is drawn for one of them does not depend on which others there are.
+
+        `advance` gets how many more of `draws` gaps were filled.
         """
         at_once = rows_for(self._network.vocabulary, BATCH)
         for first in range(0, samples, at_once):
             part = range(first, min(first + at_once, samples))
-            gaps = self._gaps(text, lengths, part, seed, passes, 1 if self._greedy else tries)
+            once = 1 if self._greedy else tries
+            gaps = self._gaps(text, lengths, part, seed, passes, once, advance)
             yield from map(list, zip(*gaps, strict=True))
 
     def _gaps(
@@ -110,11 +123,12 @@ class Filler:
         seed: Sequence[int],
         passes: int,
         tries: int,
+        advance: Callable[[int], object],
     ) -> list[list[Drawn]]:
         """For each gap what fills it in each sample (B)."""
         gaps: list[list[Drawn]] = []
         # A gap that is alone was given everything the first time.
-        for turn in range(1 + (passes if len(lengths) > 1 else 0)):
+        for turn in range(_turns(len(lengths), passes)):
             rights = self._read_right(text, gaps)
             left = self._left.begin()
             for g, right in enumerate(rights):
@@ -128,6 +142,7 @@ class Filler:
                 place = _Place(left, right, text.not_first[g])
                 keys = [[*seed, sample, turn, g] for sample in samples]
                 gaps[g] = self._best(place, tried, keys, following, tries)
+                advance(len(samples))
                 left = self._left.read_rows(left, _padded([drawn.ids for drawn in gaps[g]]))
         return gaps
 

@@ -32,6 +32,9 @@ def bars_shown(monkeypatch):
         def update(self, more):
             self.n += more
 
+        def clear(self):
+            pass
+
         def write(self, line, file):
             file.write(f"{line}\n")
 
@@ -52,6 +55,10 @@ def bars_shown(monkeypatch):
         ["score", "model", "text", "--sort"],
         ["compress", "model", "text", "-o", "out"],
         ["sample", "model", "--prompt-file", "text", "--length", "1"],
+        ["next", "model", "--prompt-file", "text"],
+        ["inspect", "model", "text"],
+        ["inspect", "model", "text", "--unit", "0.h.0"],
+        ["inspect", "model", "text", "--units"],
     ],
     ids=" ".join,
 )
@@ -65,6 +72,36 @@ def test_a_bar_comes_to_the_end_of_the_text(model, tmp_path, monkeypatch, bars_s
         # without its last one.
         assert bar.total is None or abs(bar.total - bar.n) <= 1
         assert abs(bar.n - len(KNOWN * 40)) <= 1
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["eval", "model", "text", "--protocol", "nanogpt"],
+        ["inspect", "model", "text", "--memory", "--back", "10"],
+        ["inspect", "model", "text", "--gradient", "--back", "10"],
+        ["report", "model", "-o", "page"],
+        ["fill", "both", "gaps", "--seed", "1"],
+        ["fill", "both", "gaps", "--seed", "1", "-n", "3", "--json"],
+        ["fill", "both", "gap", "--seed", "1", "--passes", "5"],
+        ["score", "model", "one", "--worst", "2", "--cache", "10"],
+    ],
+    ids=" ".join,
+)
+def test_a_bar_comes_to_its_end(model, both_sides_model, tmp_path, monkeypatch, bars_shown, args):
+    (tmp_path / "text").write_text(KNOWN * 40)
+    (tmp_path / "one").write_text(KNOWN.replace("\n", " ") * 20)
+    (tmp_path / "gaps").write_text("the k___ shall have ___ own again.\n")
+    (tmp_path / "gap").write_text("the k___ shall have his own again.\n")
+    monkeypatch.chdir(tmp_path)
+    given = {"model": str(model), "both": str(both_sides_model)}
+    assert main([given.get(arg, arg) for arg in args]) == 0
+    assert bars_shown
+    for bar in bars_shown:
+        # Half of the tokens of a protocol's windows are those of the text; the last is not whole.
+        left = 257 if "--protocol" in args else 0
+        # And the end of a record counts where the text lacks it.
+        assert -1 <= bar.total - bar.n <= left
 
 
 def test_a_bar_is_for_a_terminal_and_for_what_takes_a_while(capsys):
