@@ -114,7 +114,7 @@ def test_units_are_as_the_state_has_them(model, facts):
     numbers = [named.number(name) for name in told["names"]]
     assert numbers == sorted(set(numbers)) == list(range(32))
     for place in (0, 50, len(text) - 1):
-        state = loaded.state(f"\n{text[: place + 1]}").state
+        state = loaded.state(text[: place + 1]).state
         steps = np.abs(values[:, place] - named.values(state)[numbers]) / (high - low)[:, 0]
         assert steps.max() < 0.51 / 255 + 1e-4
     for track, unit, correlation in told["tracking"]:
