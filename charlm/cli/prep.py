@@ -69,7 +69,7 @@ def command(
 
     FILE is text in UTF-8, or gzip of it; - or nothing is stdin. Several are read one after
     another, and of a directory all files in it and its folders, by name. What is odd about the text
-    is told on stderr.
+    is reported on stderr.
 
     Killed in the middle, the same command goes on from what is done, which lies in .DIR.prep beside
     the corpus DIR until that is whole. stdin has to come again from its beginning.

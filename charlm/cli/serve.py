@@ -37,7 +37,7 @@ def command(
     echo, logprobs and max_tokens 0 the API measures a text; one line with its newline scores what
     `charlm score` says of it.
 
-    Where it listens is told on stderr. /healthz says whether it is well, /metrics is for
+    Where it listens is printed on stderr. /healthz says whether it is well, /metrics is for
     Prometheus. SIGTERM or Ctrl-C ends it with status 0 when all that was begun is finished, within
     the time of --drain; a second one ends it at once.
 
