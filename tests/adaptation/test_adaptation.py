@@ -29,7 +29,9 @@ NETWORKS = {cell: {"cell": cell} for cell in CELLS} | {
     "attention": {"cell": "gru", "layers": 2, "attention": True, "memory": 9},
     "tied": {"cell": "gru", "tied": True, "norm": "layer"},
 }
-every_network = pytest.mark.parametrize("kind", NETWORKS)
+every_network = pytest.mark.parametrize(
+    "kind", quick(["gru", "rwkv", "mixed", "attention", "tied"], NETWORKS)
+)
 ADAPT = AdaptationConfig(adapt=True, adapt_lr=0.01, adapt_decay=0.02, adapt_context=5)
 CACHE = AdaptationConfig(cache=6, cache_weight=0.3, cache_flatness=5)
 BOTH = AdaptationConfig.from_dict(

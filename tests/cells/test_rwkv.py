@@ -356,6 +356,7 @@ numpy.save(folder + "/logits.npy", logits.numpy())
 """
 
 
+@pytest.mark.slow  # the naive loop above holds it in the quick tests
 def test_rwkv_equals_the_authors_package(tmp_path):
     """A whole network of two blocks, which shows that v_first comes through."""
     pytest.importorskip("rwkv")
@@ -412,6 +413,7 @@ def twin():
     return model, found
 
 
+@pytest.mark.slow
 def test_rwkv4_equals_transformers(twin):
     """Outputs, and the gradients of the keys', decays' and channel mixing's weights."""
     model, found = twin

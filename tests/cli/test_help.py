@@ -12,7 +12,9 @@ import click
 import man_pages
 import pytest
 from support.commands import forked
+from support.params import quick
 from support.paths import README
+from support.shell import commands, understand
 
 from charlm import corpora
 from charlm.cli import COMMANDS
@@ -150,7 +152,14 @@ def test_every_option_is_explained(path):
             assert (option.help or "").strip().endswith((".", ")")), option.name
 
 
-@pytest.mark.parametrize("path", CONTEXTS)
+def test_the_examples_are_understood():
+    for context in CONTEXTS.values():
+        for line in examples(context.command):
+            for args in commands(line):
+                understand(args)
+
+
+@pytest.mark.parametrize("path", quick(["charlm", "charlm prep", "charlm score"], CONTEXTS))
 def test_the_examples_run(desk, shell, tmp_path, path):
     """One after another in a folder of their own; what a line makes is not there before it."""
     folder = shutil.copytree(desk, tmp_path / "desk", symlinks=True)

@@ -10,24 +10,7 @@ import click
 import docs_pages
 import pytest
 from support.paths import README, ROOT
-
-from charlm import cli
-
-ENDS = re.compile(r"[|&;<>()\n]+")
-
-
-def commands(code):
-    """The arguments of each `charlm ...` in a piece of shell, up to the end of that command."""
-    code = code.replace("\\\n", " ")
-    code = re.sub(r"(?m)(?:^|\s)# .*$|\s\d?>+&?\s?\S+", "", code)  # comments, redirections
-    lexer = shlex.shlex(code, posix=True, punctuation_chars="|&;<>()\n")
-    lexer.whitespace, lexer.whitespace_split, lexer.commenters = " \t", True, ""
-    words = list(lexer)
-    for at, word in enumerate(words):
-        if word == "charlm":
-            rest = words[at + 1 :]
-            ends = (n for n, word in enumerate(rest) if ENDS.fullmatch(word))
-            yield rest[: next(ends, len(rest))]
+from support.shell import commands, understand
 
 
 def shell_of(page):
@@ -50,10 +33,7 @@ def test_commands_are_found():
 )
 def test_the_commands_of_a_page_are_understood(page):
     for args in commands(shell_of(page)):
-        command, rest = cli.cli, args
         try:
-            while isinstance(command, click.Group) and not rest[0].startswith("-"):
-                _, command, rest = command.resolve_command(click.Context(command), rest)
-            command.make_parser(click.Context(command)).parse_args(list(rest))
+            understand(args)
         except click.ClickException as error:
             pytest.fail(f"charlm {shlex.join(args)}: {error.format_message()}")
