@@ -3,6 +3,7 @@
 One long line, a text without spaces, a vocabulary of up to a million words, bytes that are not
 UTF-8, bytes that nothing compresses. The last column has the time beside that of the size before.
 Time is that of the processor, which other processes change little.
+No peak is told that is below this process's own, which has the text.
 
 python -m bench.inputs [CASE]... [--sizes N,N,...]
 """

@@ -15,7 +15,7 @@ from torch import Tensor
 from charlm.network.stack import Weights
 
 MOST_LOGITS = 1 << 25  # of one update, made at once
-BLOCK_LOGITS = 1 << 23  # where there would be more
+BLOCK_LOGITS = 1 << 22  # where there would be more
 
 # The summed nats (one number) that a head of these weights finds for x (N, D) and targets (N,).
 Nats = Callable[[Weights, Tensor, Tensor], Tensor]
