@@ -8,6 +8,7 @@ number, the hashes, each split's tokens, characters and bytes, and each source.
 import hashlib
 import json
 import os
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -260,9 +261,10 @@ def join(corpora: Sequence[Corpus], out: Path, *, force: bool = False) -> Corpus
     first, *others = corpora
     for other in others:
         if (other.tokenizer.hash, other.records) != (first.tokenizer.hash, first.records):
+            tokenizer = shlex.quote(str(first.path / "tokenizer.json"))
             raise DataError(
                 f"{other.path} has another tokenizer, or other records, than {first.path}; prepare"
-                f" it again with --tokenizer {first.path / 'tokenizer.json'}."
+                f" it again with --tokenizer {tokenizer}."
             )
     with whole_directory(out, marker=MARKER, force=force) as directory:
         digest = hashlib.sha256()

@@ -4,6 +4,7 @@ import errno
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from charlm.errors import CharlmError
 
@@ -26,6 +27,17 @@ def line(error: BaseException) -> str | None:
     if isinstance(error, OSError):
         return of_system(error)
     return None
+
+
+@contextmanager
+def named(name: str) -> Iterator[None]:
+    """Gives an OSError of the block that names no file this name, as a read does not know it."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = name
+        raise
 
 
 def _lacks_memory(error: BaseException) -> bool:

@@ -21,6 +21,7 @@ import safetensors.numpy
 from charlm import __version__, atomic
 from charlm.config import RECORDS, NetworkConfig
 from charlm.errors import ConfigError, DataError
+from charlm.failures import named
 from charlm.network import Network, build
 from charlm.tokenizer import Tokenizer
 from charlm.untrusted import LONGEST, fits, read_object
@@ -163,10 +164,10 @@ def read_tensors(
     if not path.is_file():
         raise DataError(f"{path} is not a file; {maker}.")
     try:
-        with path.open("rb") as file:
+        with named(str(path)), path.open("rb") as file:
             if int.from_bytes(file.read(8), "little") > LONGEST:
                 raise ValueError("it does not begin as one does")
-        with safetensors.safe_open(path, framework=framework) as file:
+        with named(str(path)), safetensors.safe_open(path, framework=framework) as file:
             metadata = file.metadata() or {}
             if key not in metadata:
                 others = [name for other, (name, _) in KINDS.items() if other in metadata]

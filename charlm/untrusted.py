@@ -9,6 +9,8 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin
 
+from charlm.failures import named
+
 LONGEST = 1 << 25  # characters: a vocabulary of a million words takes fewer
 CONTAINERS = 1 << 21  # lists and objects, each of which takes 60 bytes or more of memory
 DEEPEST = 32
@@ -16,7 +18,7 @@ DEEPEST = 32
 
 def read_text(path: Path, errors: str = "strict") -> str:
     """The text of a file. Raises ValueError where it is too long, or not UTF-8."""
-    with path.open("rb") as file:
+    with named(str(path)), path.open("rb") as file:
         data = file.read(4 * LONGEST + 1)
     if len(data) > 4 * LONGEST:
         raise ValueError("it is longer than any that charlm reads")

@@ -79,7 +79,7 @@ def size_bytes(paths: Sequence[Path]) -> int | None:
 @contextmanager
 def source(path: Path) -> Iterator[BinaryIO]:
     """The bytes of a file, or of stdin for -."""
-    from charlm.preparation.sources import named
+    from charlm.failures import named
 
     if path == STREAM:
         say_waiting()

@@ -12,6 +12,7 @@ from charlm.cli.options import PATH, knob_options
 from charlm.cli.shading import harmless, json_line
 from charlm.config import PrepConfig
 from charlm.errors import DataError
+from charlm.failures import named
 
 MOST_JOBS = 1024  # more processes than any machine has cores
 # What a tokenizer that is there already has decided.
@@ -125,11 +126,12 @@ def _sources(files: tuple[Path, ...], files_from: Path | None) -> list[Path]:
 
     if files_from is None:
         return files_of(files or [STREAM])
-    data = sys.stdin.buffer.read() if files_from == STREAM else files_from.read_bytes()
-    named = listed(data)
-    if not named:
+    with named(str(files_from)):
+        data = sys.stdin.buffer.read() if files_from == STREAM else files_from.read_bytes()
+    names = listed(data)
+    if not names:
         raise DataError(f"{'stdin' if files_from == STREAM else files_from} names no file.")
-    return files_of([*files, *named])
+    return files_of([*files, *names])
 
 
 def _summarise(corpus: Any) -> None:

@@ -34,8 +34,8 @@ from charlm.compression.prediction import fingerprint
 from charlm.compression.spelling import Spelling, read
 from charlm.config import PLAINLY, AdaptationConfig
 from charlm.errors import ConfigError, DataError
+from charlm.failures import named
 from charlm.model_file import Model
-from charlm.preparation.sources import named
 from charlm.process import blas_threads
 
 MAGIC = b"\x89clm\r\n\x1a\n"  # shows what takes it for text

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from charlm.errors import DataError
+from charlm.failures import named
 from charlm.untrusted import fits
 
 LOG_NAME = "log.jsonl"
@@ -100,7 +101,8 @@ def entries(log: Path) -> list[dict[str, Any]]:
     where something else is no object.
     """
     found: list[dict[str, Any]] = []
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+    with named(str(log)):
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
     for number, line in enumerate(lines, 1):
         try:
             entry = json.loads(line)

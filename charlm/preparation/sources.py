@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from charlm.errors import DataError
+from charlm.failures import named
 
 CHUNK = 1 << 19  # bytes read at a time: big enough for numpy, small enough for the cache
 GZIP_MAGIC = b"\x1f\x8b"
@@ -98,17 +99,6 @@ def check(paths: Iterable[Path]) -> None:
         path.stat()
         if not os.access(path, os.R_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
-
-
-@contextmanager
-def named(name: str) -> Iterator[None]:
-    """Gives an OSError of the block that names no file this name, as a read does not know it."""
-    try:
-        yield
-    except OSError as error:
-        if error.filename is None:
-            error.filename = name
-        raise
 
 
 @contextmanager

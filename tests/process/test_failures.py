@@ -54,14 +54,28 @@ def said(done):
         ["inspect", "model", "{}"],
         ["sample", "model", "--prompt-file", "{}"],
         ["fill", "both", "{}"],
+        ["prep", "--files-from", "{}", "-o", "data"],
+        ["prep", "-", "-o", "data", "--tokenizer", "{}"],
+        ["sample", "model", "--state", "{}"],
+        ["next", "model", "--state", "{}"],
+        ["info", "{}"],
+        ["serve", "{}", "--port", "0"],
     ],
-    ids=lambda args: args[0],
+    ids=" ".join,
 )
 def test_a_file_that_cannot_be_read_has_a_name(charlm, model, both_sides_model, tmp_path, args):
     unreadable = "/proc/self/mem"  # whose first byte no process has
     given = {"{}": unreadable, "model": model, "both": both_sides_model}
     done = charlm(*[given.get(arg, arg) for arg in args], cwd=tmp_path)
     assert said(done) == f"charlm: {unreadable}: Input/output error"
+
+
+def test_a_path_in_a_hint_is_quoted(charlm, tmp_path):
+    (tmp_path / "text").write_text("a text\n" * 100)
+    for out, level in (("a b", "char"), ("c", "byte")):
+        assert charlm("prep", "text", "-o", out, "--level", level, cwd=tmp_path).returncode == 0
+    done = charlm("train", "a b", "c", "-o", "run", cwd=tmp_path)
+    assert "--tokenizer 'a b/tokenizer.json'" in said(done)
 
 
 def test_a_working_directory_that_is_gone(tmp_path):
