@@ -1,6 +1,14 @@
 """Fixtures of several rooms: small texts, a model that is a table, a way to run the command."""
 
 import os
+import signal
+
+# A shell runs what is in its background with SIGINT ignored, and children would inherit that.
+for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(
+            number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+        )
 
 # The networks of the tests are too small to share between threads, and each core has its worker.
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
