@@ -94,12 +94,14 @@ WRITE = (
     "compress MODEL ONE", "info MODEL", "corpus list", "prep ONE -o NEW --json",
     "inspect MODEL ONE", "plot RUN --json", "report RUN --corpus CORPUS -o -",
 )  # fmt: skip
-# What is nothing bad and can be done: some texts are short or odd, and any bytes can be compressed.
+# What is nothing bad and can be done: some texts are short or odd, and any bytes can be compressed
+# and measured.
+MEASURED = ("ONE", "NUL", "SURROGATE", "LATIN", "NOISE")
 FINE = {
-    "prep": ("ONE", "NUL"), "train": ("ONE", "NUL"), "score": ("EMPTY", "ONE", "NUL"),
-    "eval": ("ONE",), "compare": ("ONE", "NUL"), "compress": tuple(TEXTS),
+    "prep": ("ONE", "NUL"), "train": ("ONE", "NUL"), "score": ("EMPTY", *MEASURED),
+    "eval": MEASURED, "compare": MEASURED, "compress": tuple(TEXTS),
     "fill": ("EMPTY", "ONE", "NUL"), "sample": ("EMPTY", "ONE"), "next": ("EMPTY", "ONE"),
-    "inspect": ("ONE", "NUL"),
+    "inspect": MEASURED,
 }  # fmt: skip
 
 CASES = [

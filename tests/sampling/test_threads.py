@@ -146,6 +146,7 @@ def test_small_products_are_not_shared(blas, monkeypatch, tuned, small, within):
 
 def test_only_a_tuned_process_has_a_tuner(blas, monkeypatch):
     weights = {"largest": np.ones((threads.THREADED_BYTES // 16, 4), np.float32)}
+    monkeypatch.setattr(process, "_tuned", False)  # a test before may have run the command line
     assert threads.tuner(weights) is None
     assert numbers(blas) == [8, 4]
     monkeypatch.setattr(process, "_tuned", True)

@@ -141,7 +141,9 @@ def test_perplexity_is_over_all_tokens(charlm, data, tmp_path):
     model = model_file.load(run)
     engine = NumpyEngine(model.network, model.weights)
     ids = Corpus(data.path).ids("val")
-    state, before, nats = engine.initial_state(1), engine.start, 0.0
+    # A text begins a line.
+    _, state = engine.step(np.array([engine.start]), engine.initial_state(1))
+    before, nats = data.tokenizer.newline, 0.0
     for id in ids:
         logits, state = engine.step(np.array([before]), state)
         probabilities = np.exp(logits[0].astype(float))
