@@ -109,7 +109,7 @@ def command(
         runs = [folder / name for name in names]
         for run in runs:
             directory.check_directory(run, force=force)
-        folder.mkdir(parents=True, exist_ok=True)  # whether it can be is told before training
+        folder.mkdir(parents=True, exist_ok=True)  # an unwritable one fails before training
         for run in runs:
             stack.enter_context(directory.held(run))
         # torch takes a second or two to load: after the checks above, and after a sign of life.

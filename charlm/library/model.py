@@ -220,7 +220,7 @@ def _pieces(session: Session, row: Row) -> Iterator[str]:
 
 
 def _told(ids: list[int], progress: Callable[[int], object]) -> Iterator[int]:
-    """The ids, each of which is told when it has been read."""
+    """The ids, each reported once it has been read."""
     for id in ids:
         yield id
         progress(1)
