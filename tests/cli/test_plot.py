@@ -85,6 +85,7 @@ def test_runs_are_drawn_together_in_the_terminal(charlm, run, tmp_path):
     assert "train" not in plotted(charlm, "one", "--split", "val", cwd=tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "begin"), [("svg", b"<?xml"), ("png", b"\x89PNG"), ("pdf", b"%PDF")]
 )

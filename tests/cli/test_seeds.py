@@ -100,6 +100,7 @@ def test_a_text_is_prepared_once_for_all(charlm, tmp_path):
     assert further.returncode == 0, further.stderr.decode()
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_all_and_resuming_goes_on_with_all(charlm, corpus, tmp_path):
     steps = ["--steps", 150, "--seeds", 3, "--seed", 1, *SMALL]
     assert charlm("train", corpus, "-o", tmp_path / "whole", *steps).returncode == 0
@@ -126,6 +127,7 @@ def test_ctrl_c_stops_all_and_resuming_goes_on_with_all(charlm, corpus, tmp_path
     assert loaded[:3] == loaded[3:]
 
 
+@pytest.mark.slow
 def test_one_failure_is_told_and_the_others_go_on(charlm, corpus, tmp_path):
     program = tmp_path / "failing.py"
     program.write_text(PROGRAM)

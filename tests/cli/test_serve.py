@@ -253,6 +253,7 @@ def test_after_all_that_nothing_is_stuck(server):
     assert 'code="5' not in server.get("/metrics")[1]
 
 
+@pytest.mark.slow
 def test_the_readmes_lines_work(server):
     part = README.split("### serve: ")[1].split("\n### ")[0]
     (line,) = re.findall(r"\$ (curl .*\n.*)\n", part)
@@ -385,6 +386,7 @@ def test_what_was_begun_is_finished_before_the_end(model):
             socket.create_connection(served.address)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_what_takes_too_long_is_cut_off_at_the_end(model, number):
     with serving(model, *ENDLESS, "--timeout", "1h", "--drain", "0.2s") as served:
@@ -396,6 +398,7 @@ def test_what_takes_too_long_is_cut_off_at_the_end(model, number):
         assert "Traceback" not in said
 
 
+@pytest.mark.slow
 def test_a_request_takes_no_longer_than_it_may(model):
     with serving(model, *ENDLESS, "--timeout", "3s") as served:
         asked = {"model": "run", "prompt": "the", "max_tokens": 10_000_000}
@@ -407,6 +410,7 @@ def test_a_request_takes_no_longer_than_it_may(model):
         assert served.metric("charlm_rows") == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_client_that_reads_nothing_is_cut_off(model, stream):
     """More than the buffers of both ends hold is on its way to it."""
@@ -448,6 +452,7 @@ def until(claim):
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_a_request_that_comes_a_byte_at_a_time_is_given_up(server):
     """The first one of a connection, and one after another."""
     whole = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"

@@ -107,6 +107,7 @@ def test_a_run_resumed_after_sigterm_equals_the_uninterrupted_run(charlm, corpus
     assert weights(cut) == weights(tmp_path / "whole")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("average", ["ema", "nt-asgd"])
 def test_an_averaged_run_stopped_and_resumed_equals_the_uninterrupted_run(
     charlm, corpus, tmp_path, average
@@ -136,6 +137,7 @@ EVERYTHING = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_all_regularisers_together_train_resume_and_sample(charlm, corpus, tmp_path):
     steps = ["--steps", 40, *EVERYTHING, *SMALL]
     assert charlm("train", corpus, "-o", tmp_path / "whole", *steps).returncode == 0
@@ -170,6 +172,7 @@ def test_nt_asgd_needs_validation_text(charlm, tmp_path):
     assert b"--average ema" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_run_killed_outright_goes_on_from_its_last_save(charlm, corpus, tmp_path):
     steps = ["--steps", 300, "--eval-every", 10, *SMALL]
     assert charlm("train", corpus, "-o", tmp_path / "whole", *steps).returncode == 0

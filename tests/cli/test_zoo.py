@@ -130,6 +130,7 @@ def test_existing_runs_are_replaced_by_force_alone(charlm, corpus, kept):
     assert (out / "gru" / "model.safetensors").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_registered_cells_are_in_and_one_failure_is_one_row(with_toys, corpus, tmp_path):
     quick = ["--budget", "1s", "--parameters", "5000"]
     process = with_toys(corpus, "--json", "--cell", "doomed", "--cell", "toy,doomed", *quick)
@@ -148,6 +149,7 @@ def test_registered_cells_are_in_and_one_failure_is_one_row(with_toys, corpus, t
     assert folders(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_the_rows_that_are_finished_and_runs_that_go_on(with_toys, corpus, tmp_path):
     out, stdout = tmp_path / "out", tmp_path / "stdout"
     small = ["--parameters", 5000, "--seed", 1]

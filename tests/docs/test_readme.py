@@ -128,6 +128,7 @@ def with_decay(tmp_path_factory):
     return run
 
 
+@pytest.mark.slow
 def test_the_example_of_a_cell_is_a_cell(with_decay, charlm, corpus, tmp_path):
     """One file, one line: it is in the help, it trains and samples, and the zoo has it."""
     run = tmp_path / "run"

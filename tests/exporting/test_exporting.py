@@ -223,6 +223,7 @@ BLOCKS = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), 
 ALONE = "import sys\nsys.modules['charlm'] = None  # its import would fail\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("target", "output", "program"),
     [("onnx", "model.onnx", BLOCKS[0]), ("torch", "exported", BLOCKS[1])],

@@ -172,6 +172,7 @@ def test_the_gradient_is_that_of_finite_differences(tokenizer):
         assert found[k - 1] == pytest.approx(math.hypot(*slopes), rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trained", [False, True])
 def test_the_gradient_vanishes_in_an_elman_network_and_not_in_an_lstm(tmp_path_factory, trained):
     """What is left of it fifty steps back, of what it is one step back.

@@ -200,6 +200,7 @@ except KeyboardInterrupt:
 """
 
 
+@pytest.mark.slow
 def test_an_interrupt_is_raised_again_after_the_save(corpus, tmp_path):
     done = python(INTERRUPTED, corpus, tmp_path / "run")
     assert (done.returncode, done.stdout) == (0, "interrupted True\n"), done.stderr
@@ -259,6 +260,7 @@ def test_the_readmes_command_works(model, tmp_path):
     assert len(done.stdout) > 50
 
 
+@pytest.mark.slow
 def test_the_readmes_examples_run_and_type_check(mypy, model, tmp_path):
     """As one program, in a folder that has what they read; `mypy --strict` finds nothing wrong."""
     blocks = re.findall(r"^```python\n(.*?)^```", SECTION, re.MULTILINE | re.DOTALL)

@@ -110,6 +110,7 @@ def test_every_piece_can_be_read_by_itself(tmp_path, monkeypatch):
     assert len(sizes) > 5
 
 
+@pytest.mark.slow
 def test_a_text_without_a_newline_is_one_piece(prep, monkeypatch):
     monkeypatch.setattr(cutting, "PIECE_BYTES", 10)
     monkeypatch.setattr(sources, "CHUNK", 8)
@@ -162,6 +163,7 @@ def test_symbols_may_become_too_many_for_fewer_bytes(prep, monkeypatch, level, m
     assert prep(*texts, level=level, jobs=2) == whole
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("level", "jobs"), [("char", 1), ("word", 2), ("bpe", 2)])
 def test_what_was_killed_goes_on_from_what_is_done(tmp_path, level, jobs):
     rng = random.Random(7)

@@ -102,6 +102,7 @@ def test_no_place_for_temporary_files(corpus, tmp_path):
     assert "TMPDIR" in said(done)
 
 
+@pytest.mark.slow
 def test_too_many_open_files(model, tmp_path):
     for count in range(4, 24, 3):
         done = cold(

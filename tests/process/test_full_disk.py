@@ -61,6 +61,7 @@ def test_compress(charlm, model, tmp_path):
     assert files(tmp_path) == before
 
 
+@pytest.mark.slow
 def test_train(charlm, corpus, tmp_path):
     whole = ["train", corpus, "-o", "whole", "--steps", "40", *SMALL]
     assert charlm(*whole, cwd=tmp_path).returncode == 0

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from support.params import quick
 
 from charlm.packages import OPTIONAL
 
@@ -74,7 +75,11 @@ def without(model, both_sides_model, corpus, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "args"), [*NEEDING.items(), *(("torch", args) for args in ALSO_TORCH)]
+    ("name", "args"),
+    quick(
+        [(name, NEEDING[name]) for name in ("torch", "constriction", "starlette")],
+        [*NEEDING.items(), *(("torch", args) for args in ALSO_TORCH)],
+    ),
 )
 def test_one_line_names_what_is_missing(without, tmp_path, name, args):
     before = {*tmp_path.iterdir(), tmp_path / "hidden"}

@@ -8,11 +8,50 @@ from pathlib import Path
 
 import pytest
 from support.commands import COLD
+from support.params import quick
 
 from charlm.training import directory
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["--steps", "3", "--width", "16", "--batch", "4", "--context", "16", "--device", "cpu"]
+
+
+REFUSED = [
+    ("train data -o run", "run exists already"),
+    ("train data -o text", "text is a file"),
+    ("train data -o directory/../text/run", "Not a directory"),
+    ("train data -o busy --force", "another process is training in busy"),
+    ("train nowhere -o new", "nowhere does not exist"),
+    ("train directory -o new", "directory is not a corpus"),
+    ("train train-only -o new --seeds 2", "no validation text"),
+    ("train --resume run", "run has reached its end, after 3 updates"),
+    ("train --resume busy", "another process is training in busy"),
+    ("train --resume nowhere", "nowhere is not a run"),
+    ("train --resume directory", "holds no last.safetensors"),
+    ("train --resume lost --steps 9", "is not there any more"),
+    ("train train-only --resume run --steps 9", "is not the corpus that run was trained on"),
+    ("train data -o new --init nowhere", "nowhere does not exist"),
+    ("train --resume seeds", "with each of its 2 seeds"),
+    ("train data -o new --tensorboard text", "text is a file"),
+    ("zoo directory", "directory is not a corpus"),
+    ("zoo data -o text", "text is a file"),
+    ("report directory -o page.html", "holds no log.jsonl"),
+    ("report run -o text", "text exists already"),
+    ("report run -o nowhere/page.html", "nowhere is not a directory"),
+    ("report run -o /proc/page.html", "/proc/page.html: "),
+    ("compress run text --adapt -o /proc/text.clm", "/proc/text.clm: "),
+    ("report lost -o page.html", "say where it is"),
+    ("export run --to onnx -o text", "text exists already"),
+    ("export directory --to torch -o new", "holds no model.safetensors"),
+    ("eval directory text --adapt", "holds no model.safetensors"),
+    ("eval run nowhere --adapt", "nowhere"),
+    ("score run nowhere --adapt", "nowhere"),
+    ("score run text nowhere", "nowhere"),
+    ("prep text nowhere -o new", "nowhere"),
+    ("compress run nowhere --adapt -o new", "nowhere"),
+    ("inspect run nowhere --gradient", "nowhere"),
+]
+FIRST = {args.split()[0]: (args, message) for args, message in reversed(REFUSED)}
 
 
 @pytest.fixture(scope="module")
@@ -62,44 +101,7 @@ def cold(place, args, *stand_ins):
     )
 
 
-@pytest.mark.parametrize(
-    ("args", "message"),
-    [
-        ("train data -o run", "run exists already"),
-        ("train data -o text", "text is a file"),
-        ("train data -o directory/../text/run", "Not a directory"),
-        ("train data -o busy --force", "another process is training in busy"),
-        ("train nowhere -o new", "nowhere does not exist"),
-        ("train directory -o new", "directory is not a corpus"),
-        ("train train-only -o new --seeds 2", "no validation text"),
-        ("train --resume run", "run has reached its end, after 3 updates"),
-        ("train --resume busy", "another process is training in busy"),
-        ("train --resume nowhere", "nowhere is not a run"),
-        ("train --resume directory", "holds no last.safetensors"),
-        ("train --resume lost --steps 9", "is not there any more"),
-        ("train train-only --resume run --steps 9", "is not the corpus that run was trained on"),
-        ("train data -o new --init nowhere", "nowhere does not exist"),
-        ("train --resume seeds", "with each of its 2 seeds"),
-        ("train data -o new --tensorboard text", "text is a file"),
-        ("zoo directory", "directory is not a corpus"),
-        ("zoo data -o text", "text is a file"),
-        ("report directory -o page.html", "holds no log.jsonl"),
-        ("report run -o text", "text exists already"),
-        ("report run -o nowhere/page.html", "nowhere is not a directory"),
-        ("report run -o /proc/page.html", "/proc/page.html: "),
-        ("compress run text --adapt -o /proc/text.clm", "/proc/text.clm: "),
-        ("report lost -o page.html", "say where it is"),
-        ("export run --to onnx -o text", "text exists already"),
-        ("export directory --to torch -o new", "holds no model.safetensors"),
-        ("eval directory text --adapt", "holds no model.safetensors"),
-        ("eval run nowhere --adapt", "nowhere"),
-        ("score run nowhere --adapt", "nowhere"),
-        ("score run text nowhere", "nowhere"),
-        ("prep text nowhere -o new", "nowhere"),
-        ("compress run nowhere --adapt -o new", "nowhere"),
-        ("inspect run nowhere --gradient", "nowhere"),
-    ],
-)
+@pytest.mark.parametrize(("args", "message"), quick(FIRST.values(), REFUSED))
 def test_before_torch_is_loaded(place, args, message):
     with ExitStack() as stack:
         if "busy" in args:

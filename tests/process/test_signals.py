@@ -67,6 +67,7 @@ def test_a_terminal_that_goes_away_sends_more_than_one(corpus, tmp_path):
     assert b"stopped and saved" in said
 
 
+@pytest.mark.slow
 def test_what_nohup_ignores_stays_ignored(corpus, tmp_path):
     run = tmp_path / "run"
     ignored = lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)  # noqa: E731
@@ -77,6 +78,7 @@ def test_what_nohup_ignores_stays_ignored(corpus, tmp_path):
     assert process.returncode == 0, said.decode()
 
 
+@pytest.mark.slow
 def test_a_terminal_that_is_closed_ends_a_run_that_is_saved(corpus, tmp_path):
     run = tmp_path / "run"
     ours, theirs = pty.openpty()

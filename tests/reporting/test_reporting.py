@@ -308,6 +308,7 @@ def test_the_longest_page_is_short(facts):
     assert len(page(long)) < LIMIT_BYTES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("symbol", ["\U0001f600", "<", "w"], ids=ascii)
 def test_long_symbols_are_cut_short(model, symbol):
     """Each letter of the passage as a word of 5,000."""

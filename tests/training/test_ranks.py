@@ -316,6 +316,7 @@ def as_one_of(job, *args):
     )
 
 
+@pytest.mark.slow
 def test_what_was_killed_before_its_first_save_is_begun_again_by_its_job_alone(tmp_path):
     text, run = tmp_path / "text", tmp_path / "run"
     text.write_text("the cat sat on the mat.\n" * 100)
