@@ -1,8 +1,9 @@
 """The one-file model: weights, config, tokenizer and history in one `.safetensors` file.
 
-The weights are float32 tensors by name. The file's metadata has one entry, `charlm`: a JSON object
-with the format number, charlm's version, the network's and the training's config, the tokenizer,
-what ends a record, the corpus hash and the history. Nothing else is needed to sample. No pickle.
+The weights are float32 tensors by name; those of counts and mixer begin with "ngram." and
+"mixer.". The file's metadata has one entry, `charlm`: a JSON object with the format number,
+charlm's version, the network's and the training's config, the tokenizer, what ends a record, the
+corpus hash and the history. Nothing else is needed to sample. No pickle.
 """
 
 import hashlib
@@ -22,12 +23,15 @@ from charlm import __version__, atomic
 from charlm.config import RECORDS, NetworkConfig
 from charlm.errors import ConfigError, DataError
 from charlm.failures import named
+from charlm.mixture import Mixer
 from charlm.network import Network, build
+from charlm.ngram import Ngram
 from charlm.tokenizer import Tokenizer
 from charlm.untrusted import LONGEST, fits, read_object
 
 FORMAT = 1
 MODEL_NAME = "model.safetensors"
+NGRAM, MIXER = "ngram.", "mixer."  # what the names of their arrays begin with
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # What a file is by the entry in its metadata, and what makes one.
 KINDS = {
@@ -50,6 +54,8 @@ class Model:
     training: dict[str, Any] = field(default_factory=dict)
     history: dict[str, Any] = field(default_factory=dict)
     version: str = __version__
+    ngram: Ngram | None = None
+    mixer: Mixer | None = None  # of the network and the counts, where there are any
 
     @cached_property
     def hash(self) -> str:
@@ -60,9 +66,18 @@ class Model:
             del config["members"]  # a model from before there was such a thing keeps its hash
         shape = json.dumps(config, sort_keys=True)
         digest.update(f"{shape}\n{self.tokenizer.hash}\n{self.records}\n".encode())
-        for name in sorted(self.weights):
-            digest.update(name.encode() + b"\n" + np.ascontiguousarray(self.weights[name]).data)
+        arrays = self.arrays()
+        for name in sorted(arrays):
+            digest.update(name.encode() + b"\n" + np.ascontiguousarray(arrays[name]).data)
         return digest.hexdigest()
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Every array of the file by its name there: weights, and counts and mixer if any."""
+        found = dict(self.weights)
+        if self.ngram is not None:
+            found |= {f"{NGRAM}{name}": array for name, array in self.ngram.arrays.items()}
+            found |= {f"{MIXER}{name}": array for name, array in self.mixer.named().items()}
+        return found
 
 
 def save(model: Model, path: Path) -> None:
@@ -77,7 +92,7 @@ def save(model: Model, path: Path) -> None:
         "corpus_hash": model.corpus_hash,
         "history": model.history,
     }
-    write_tensors(safetensors.numpy.save_file, model.weights, path, "charlm", about)
+    write_tensors(safetensors.numpy.save_file, model.arrays(), path, "charlm", about)
 
 
 def find(path: Path) -> Path:
@@ -108,7 +123,10 @@ def load(path: Path) -> Model:
             raise DataError(f"{path} is damaged: its tokenizer is no text.")
         tokenizer = Tokenizer.from_json(about["tokenizer"])
         network = build(NetworkConfig.from_dict(about["network"]), tokenizer.vocabulary)
+        counts, mixing = (_taken(weights, prefix) for prefix in (NGRAM, MIXER))
         check_shapes(weights, network.shapes(), path)
+        ngram = Ngram.checked(tokenizer.vocabulary, counts) if counts else None
+        mixer = Mixer.checked(mixing, ngram.order, tokenizer.vocabulary) if ngram else None
         for name in ("records", "corpus_hash", "training", "history", "version"):
             if not fits(Model.__annotations__[name], about[name]):
                 raise DataError(f"{path} is damaged: its {name} is {str(about[name])[:40]!r}.")
@@ -123,6 +141,8 @@ def load(path: Path) -> Model:
             training=about["training"],
             history=about["history"],
             version=about["version"],
+            ngram=ngram,
+            mixer=mixer,
         )
     except (KeyError, TypeError, ConfigError) as error:
         raise DataError(f"{path} is not a usable charlm model ({error}).") from error
@@ -178,6 +198,12 @@ def read_tensors(
             return about, {name: file.get_tensor(name) for name in wanted}
     except (safetensors.SafetensorError, ValueError, TypeError, AttributeError) as error:
         raise DataError(f"{path} is damaged or not {kind} file ({error}).") from error
+
+
+def _taken(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    """The arrays whose names begin with `prefix`, by the rest of them; they leave `arrays`."""
+    names = [name for name in arrays if name.startswith(prefix)]
+    return {name.removeprefix(prefix): arrays.pop(name) for name in names}
 
 
 def _json(about: dict[str, Any]) -> str:

@@ -19,7 +19,7 @@ from charlm.corpus import Corpus
 from charlm.model_file import Model
 from charlm.network import Network, build
 from charlm.sampling import generate
-from charlm.sampling.engine import NumpyEngine
+from charlm.sampling.engine import engine_of
 from charlm.sampling.processors import ban
 from charlm.sampling.text import opening
 from charlm.training import begin, watch
@@ -158,7 +158,7 @@ class Pace:
 def sampling_chars_per_s(model: Model, seed: int) -> float:
     """The characters that one stream on numpy draws per second, after a short warm-up."""
     tokenizer = model.tokenizer
-    engine = NumpyEngine(model.network, model.weights)
+    engine = engine_of(model)
     place = generate.read(engine, opening(tokenizer, model.records))
     decoder = tokenizer.decoder()
     # These stand for no text, and an unlucky model might draw nothing else.

@@ -76,11 +76,20 @@ def corpus(charlm, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def model(charlm, corpus, tmp_path_factory):
-    """A run trained for a moment on `corpus`; read only."""
-    run = tmp_path_factory.mktemp("model") / "run"
+    """A run trained for a moment on `corpus`, a network without counts; read only."""
+    return _trained(charlm, corpus, tmp_path_factory.mktemp("model") / "run", "--ngram", 0)
+
+
+@pytest.fixture(scope="session")
+def mixed_model(charlm, corpus, tmp_path_factory):
+    """The same with counts, which know the short text by heart; read only."""
+    return _trained(charlm, corpus, tmp_path_factory.mktemp("mixed_model") / "run", "--ngram", 3)
+
+
+def _trained(charlm, corpus, run, *options):
     done = charlm(
         "train", corpus, "-o", run, "--steps", 150, "--seed", 1, "--cell", "gru", "--width", 32,
-        "--lr", 0.008, "--batch", 8, "--context", 32, "--device", "cpu",
+        "--lr", 0.008, "--batch", 8, "--context", 32, "--device", "cpu", *options,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr.decode()
     return run
@@ -108,7 +117,7 @@ def names_model(charlm, tmp_path_factory):
     assert done.returncode == 0, done.stderr.decode()
     done = charlm(
         "train", folder / "data", "-o", folder / "run", "--steps", 150, "--seed", 1,
-        "--width", 32, "--batch", 8, "--context", 16, "--device", "cpu",
+        "--width", 32, "--batch", 8, "--context", 16, "--device", "cpu", "--ngram", 0,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr.decode()
     return folder / "run"

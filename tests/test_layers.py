@@ -28,6 +28,8 @@ ROOMS = {
     "ops": set(),
     "cells": set(),
     "network": set(),
+    "ngram": {"numpy"},
+    "mixture": {"numpy"},
     "model_file": {"numpy", "safetensors"},
     "score": {"numpy"},
     "sampling": {"numpy", "torch", "safetensors", "outlines_core"},

@@ -31,6 +31,13 @@ def command(model: Path, as_json: bool) -> None:
         "version": loaded.version,
         "parameters": loaded.network.parameters(),
         "network": loaded.network.config.to_dict(),
+        "ngram": None
+        if loaded.ngram is None
+        else {
+            "order": loaded.ngram.order,
+            "ngrams": sum(loaded.ngram.ngrams),
+            "size_bytes": loaded.ngram.size_bytes,
+        },
         "tokenizer": {
             "level": tokenizer.level,
             "vocabulary": tokenizer.vocabulary,

@@ -249,9 +249,9 @@ def _units(
 
 def _memory(model: "Model", ids: "np.ndarray", back: int) -> Iterator[dict[str, Any]]:
     from charlm.inspection.memory import CLOSE, by_context, effective, tokens_read
-    from charlm.sampling.engine import NumpyEngine
+    from charlm.sampling.engine import engine_of
 
-    engine = NumpyEngine(model.network, model.weights)
+    engine = engine_of(model)
     with reading(tokens_read(ids, back)) as advance:
         curve = by_context(engine, ids, back, advance)
     highest = max(seen.nats for seen in curve)

@@ -138,6 +138,13 @@ class Progress:
             bits = entry["bits_per_char"] / self._units_per_char
             self._shown["loss"] = f"loss {entry['loss_nats']:.3f} ({bits:.3f} bits/{self._unit})"
             return
+        if "mixed_val_nats_per_char" in entry:
+            self.say(
+                f"mixed with counts: validation {self.figures(entry['mixed_val_nats_per_char'])};"
+                f" the network alone {self.figures(entry['network_val_nats_per_char'])},"
+                f" the counts alone {self.figures(entry['ngram_val_nats_per_char'])}"
+            )
+            return
         if "val_nats_per_char" not in entry:
             return  # told in words
         self.say(

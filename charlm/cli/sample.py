@@ -171,7 +171,7 @@ def command(
             )
         place = states.load(values["state"], loaded)
     manner = _manner(loaded, config, values)
-    engine = engine_of(loaded.network, loaded.weights, device)
+    engine = engine_of(loaded, device)
     session = Session(engine, loaded, manner, Prompts(loaded, unknown), place)
     if values["interactive"]:
         from charlm.cli.interactive import converse

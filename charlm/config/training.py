@@ -105,6 +105,13 @@ class TrainingConfig(Knobs):
     average_wait: int = knob(
         5, "nt-asgd: begin when a validation is worse than the best so many before it.", low=1
     )
+    ngram: int | None = knob(
+        None,
+        "Order of an n-gram model of the text that is mixed with the network, such as 7, or 4 of"
+        " words (default: none).",
+        low=0,
+        high=32,
+    )
     seed: int | None = knob(
         None, "Seed of every random choice (default: chosen, and told).", low=0, high=2**63 - 1
     )

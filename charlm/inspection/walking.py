@@ -6,7 +6,7 @@ import numpy as np
 
 from charlm.model_file import Model
 from charlm.network.states import State
-from charlm.sampling.engine import NumpyEngine
+from charlm.sampling.engine import engine_of
 from charlm.sampling.generate import read
 from charlm.score import nats_of
 
@@ -18,7 +18,7 @@ def places(
 
     `opening` is read before the first of them. A model of records begins anew after each boundary.
     """
-    engine = NumpyEngine(model.network, model.weights)
+    engine = engine_of(model)
     boundary = None if model.records == "none" else model.tokenizer.boundary
     at = begun = read(engine, opening)
     for id in ids.tolist():

@@ -178,7 +178,7 @@ class Model:
 
     @cached_property
     def _engine(self) -> Engine:
-        return engine_of(self.contents.network, self.contents.weights, self._device)
+        return engine_of(self.contents, self._device)
 
     @cached_property
     def _scorers(self) -> dict[str | None, Scorer]:

@@ -67,6 +67,7 @@ class TrainOptions(TypedDict, total=False):
     average: str
     average_share: float
     average_wait: int
+    ngram: int | None
     seed: int | None
     precision: str | None
     deterministic: bool

@@ -1,7 +1,7 @@
 """How well a model predicts a split of a corpus, or a text read as its corpus would have been."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from charlm.measuring.symbols import (
     unread_of_corpus,
 )
 from charlm.model_file import Model
-from charlm.sampling.engine import NumpyEngine
+from charlm.sampling.engine import engine_of
 from charlm.sampling.text import opening
 from charlm.score import Score
 
@@ -35,12 +35,14 @@ class Text:
     """The symbols of a text, and the `opening` that is read before the first: a text begins a line.
 
     `own_chars` (T,) has the characters of each symbol, which are shared out where they are not
-    known, as those of the unknown words of a corpus are.
+    known, as those of the unknown words of a corpus are. To its first `mixed` tokens the model's
+    mixer was fitted.
     """
 
     symbols: Symbols
     own_chars: np.ndarray
     opening: Sequence[int] = ()
+    mixed: int = 0
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,9 @@ def of_corpus(model: Model, path: Path, split: str) -> Text:
     unread = unread_of_corpus(tokenizer, model.records, ids, size.chars)
     own = dict.fromkeys(unknown, "")  # which a corpus does not have
     symbols = Symbols(ids, own, size.chars, size.bytes, np.zeros(unread, np.int8))
-    return Text(symbols, chars, opening(model.tokenizer, model.records))
+    is_own = split == "val" and corpus.hash == model.corpus_hash
+    mixed = model.history.get("mixed_tokens", 0) if is_own else 0
+    return Text(symbols, chars, opening(model.tokenizer, model.records), mixed)
 
 
 def of_file(model: Model, path: Path, unknown: str | None = None) -> Text:
@@ -154,22 +158,38 @@ def evaluate(
     ids = text.symbols.read
     if cold and len(ids) < 2:
         raise DataError("nanoGPT's protocol needs two tokens at least; leave --protocol out.")
-    engine = NumpyEngine(model.network, model.weights)
     boundary = None if model.records == "none" else model.tokenizer.boundary
     if not config.off:
         reader = adaptation.reader_of(model.network, model.weights, config)
         for id in text.opening:
             reader.given(id)
         found = adaptation.text_nats(reader, ids, boundary, advance)
-    elif boundary is None:
-        found = text_nats(engine, ids, text.opening, advance)
     else:
-        found = records_nats(engine, ids, boundary, advance)
+        found = _cross_fitted(model, text, boundary, advance)
     nats, ids = text.symbols.priced(found), text.symbols.ids
     begins = block_begins(len(ids)) if boundary is None else record_begins(ids, boundary)
     bounds = interval(np.add.reduceat(nats, begins), np.add.reduceat(text.own_chars, begins))
-    mean = float(cold_nats(engine, ids, WINDOW, advance).mean()) if cold else None
+    mean = float(cold_nats(engine_of(model), ids, WINDOW, advance).mean()) if cold else None
     return Evaluation(text.symbols.score(nats), *bounds, mean)
+
+
+def _cross_fitted(
+    model: Model, text: Text, boundary: int | None, advance: Callable[[int], None]
+) -> np.ndarray:
+    """The nats (T,) of the text's tokens; of those that the mixer was fitted to by the other half.
+
+    What lies beyond is predicted as the second half is.
+    """
+    halves = model.mixer.halves if model.mixer and text.mixed else ()
+    found = []
+    for mixer in halves or (model.mixer,):
+        engine, ids = engine_of(replace(model, mixer=mixer)), text.symbols.read
+        if boundary is None:
+            found.append(text_nats(engine, ids, text.opening, advance))
+        else:
+            found.append(records_nats(engine, ids, boundary, advance))
+    first = np.arange(len(found[0])) < (text.mixed + 1) // 2
+    return np.where(first, found[0], found[-1])
 
 
 def _of_record(symbolizer: Symbolizer, record: Record) -> Symbols:

@@ -14,7 +14,7 @@ from charlm.measuring.parallel import SteppedReader, record_figures, text_nats
 from charlm.measuring.records import Form, of_bytes
 from charlm.measuring.symbols import Symbolizer, Symbols
 from charlm.model_file import Model
-from charlm.sampling.engine import NumpyEngine
+from charlm.sampling.engine import engine_of
 from charlm.sampling.text import opening
 from charlm.score import NAMING_NATS
 
@@ -76,7 +76,7 @@ def _parts(symbolizer: Symbolizer, records: str, text: str) -> "list[tuple[Symbo
 def _nats(
     model: Model, ids: np.ndarray, begins: np.ndarray, advance: Callable[[int], None]
 ) -> np.ndarray:
-    engine = NumpyEngine(model.network, model.weights)
+    engine = engine_of(model)
     if not len(ids):
         return np.empty(0)
     if model.records != "none":

@@ -76,10 +76,7 @@ class SteppedReader:
     def __init__(self, engine: Engine, *, favourites: bool = False) -> None:
         self.start = engine.start
         self.figures = 3 if favourites else 1
-        self.logits_per_token = engine.vocabulary
-        network = getattr(engine, "network", None)
-        if network is not None:
-            self.logits_per_token = network.logits_per_token
+        self.logits_per_token = engine.logits_per_token
         self.initial_state = engine.initial_state
         self._engine = engine
         # Of a large vocabulary the logits are never all there; of a small one the whole step is

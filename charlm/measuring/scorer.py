@@ -29,7 +29,7 @@ from charlm.measuring.symbols import Symbolizer, Symbols
 from charlm.model_file import Model
 from charlm.network import Bidirectional
 from charlm.process import blas_threads
-from charlm.sampling.engine import Engine, NumpyEngine
+from charlm.sampling.engine import Engine, engine_of
 from charlm.sampling.generate import Place, read, rows_for
 from charlm.sampling.text import opening
 from charlm.score import Score
@@ -98,7 +98,7 @@ class Scorer:
         elif isinstance(model.network, Bidirectional):
             self._reader = BothSides(model.network, model.weights, newline, ends=by_record)
         else:
-            engine = NumpyEngine(model.network, model.weights)
+            engine = engine_of(model)
             self._reader = _FromLeft(engine, newline, watch, favourites=favourites)
 
     def check(self, text: str) -> None:

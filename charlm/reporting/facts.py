@@ -19,7 +19,7 @@ from charlm.model_file import Model
 from charlm.reporting import commands, passage, units
 from charlm.reporting.page import block
 from charlm.reporting.source import Source
-from charlm.sampling.engine import NumpyEngine
+from charlm.sampling.engine import engine_of
 from charlm.sampling.generate import Row
 from charlm.sampling.text import Manner, opening, sample_texts
 from charlm.training.initialise import initial_weights
@@ -116,7 +116,7 @@ def _drawn(model: Model) -> str:
     pieces: list[str] = []
     begin = opening(model.tokenizer, model.records)
     sample_texts(
-        NumpyEngine(model.network, model.weights),
+        engine_of(model),
         model.tokenizer,
         [Row(0, begin)],
         Manner(SamplingConfig(), 0, SAMPLE_CHARS),
@@ -186,7 +186,7 @@ def _memory(source: Source, watch: Watch) -> dict[str, Any]:
     back = min(BACK, len(ids) // 2)
     if back < 1:
         raise DataError("the text is too short for it.")
-    engine = NumpyEngine(source.model.network, source.model.weights)
+    engine = engine_of(source.model)
     with watch(memory.tokens_read(ids, back)) as advance:
         curve = memory.by_context(engine, ids, back, advance)
     return {

@@ -1,5 +1,7 @@
 """What steps a network: numpy on the CPU, or torch on another device; one interface.
 
+Where the model has counts too, what is stepped is the mixture of both.
+
 Ids and logits are numpy arrays in both. A state is the network's: per part a tuple of arrays
 (B, ...) of the engine's own kind, to be handed back as it came.
 """
@@ -12,9 +14,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from charlm.errors import ConfigError
+from charlm.mixture import Mixer, inputs
+from charlm.model_file import Model
 from charlm.network import Network
 from charlm.network.stack import Weights
 from charlm.network.states import State, join
+from charlm.ngram import Ngram
 from charlm.packages import missing_packages_named
 from charlm.sampling.replay import NotRecordableError, Recording
 from charlm.sampling.threads import tuner
@@ -28,6 +33,7 @@ class Engine(Protocol):
 
     start: int
     vocabulary: int
+    logits_per_token: int  # numbers that are made of one token on the way to its logits
 
     def initial_state(self, batch: int) -> State:
         """The state of `batch` rows before anything was read."""
@@ -57,6 +63,7 @@ class NumpyEngine:
         self.network = network
         self.start = network.start
         self.vocabulary = network.vocabulary
+        self.logits_per_token = network.logits_per_token
         self._tuner = tuner(weights)
         self._flat = weights
         self._fixed = fixed
@@ -154,6 +161,7 @@ class TorchEngine:
         self.network = network
         self.start = network.start
         self.vocabulary = network.vocabulary
+        self.logits_per_token = network.logits_per_token
         try:
             flat = {name: torch.tensor(value, device=device) for name, value in weights.items()}
         except (RuntimeError, AssertionError) as error:
@@ -181,11 +189,47 @@ class TorchEngine:
         return join(self._torch, states)
 
 
-def engine_of(network: Network, weights: dict[str, np.ndarray], device: str = "cpu") -> Engine:
-    """The engine that steps this network on `device`. Raises ConfigError for one not there."""
+class MixedEngine:
+    """An engine whose logits are of the mixture.
+
+    A state is the network's, and then the history of the counts as one more part.
+    """
+
+    def __init__(self, engine: Engine, ngram: Ngram, mixer: Mixer) -> None:
+        self.engine = engine
+        self.ngram = ngram
+        self.mixer = mixer
+        self.start = engine.start
+        self.vocabulary = engine.vocabulary
+        self.logits_per_token = engine.logits_per_token + ngram.order * engine.vocabulary
+
+    def initial_state(self, batch: int) -> State:
+        """The state of `batch` rows before anything was read."""
+        return (*self.engine.initial_state(batch), (self.ngram.initial_history(batch),))
+
+    def step(self, ids: np.ndarray, state: State) -> tuple[np.ndarray, State]:
+        """The logits (B, V) of what follows ids (B,), and the next state."""
+        *network, (history,) = state
+        logits, after = self.engine.step(ids, tuple(network))
+        history = self.ngram.advanced(history, ids)
+        mixed = self.mixer.mixed(inputs(logits, self.ngram.estimate(history)))
+        return mixed, (*after, (history,))
+
+    def join(self, states: Sequence[State]) -> State:
+        """The rows of all states in one, in that order."""
+        network = self.engine.join([state[:-1] for state in states])
+        return (*network, (np.concatenate([state[-1][0] for state in states]),))
+
+
+def engine_of(model: Model, device: str = "cpu") -> Engine:
+    """The engine that steps this model on `device`. Raises ConfigError for one not there."""
     if device == "cpu":
-        return NumpyEngine(network, weights)
-    return TorchEngine(network, weights, device)
+        engine: Engine = NumpyEngine(model.network, model.weights)
+    else:
+        engine = TorchEngine(model.network, model.weights, device)
+    if model.ngram is None:
+        return engine
+    return MixedEngine(engine, model.ngram, model.mixer)
 
 
 def _parted(arrays: Iterable[Any], sizes: Iterable[int]) -> State:

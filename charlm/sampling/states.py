@@ -52,6 +52,8 @@ def load(path: Path, model: Model) -> Place:
         )
     like = np.empty(0, dtype=np.float32)
     initial = model.network.initial_state(np, {"embedding": like}, 1)
+    if model.ngram is not None:
+        initial = (*initial, (model.ngram.initial_history(1),))
     named = {f"{p}.{a}": one for p, part in enumerate(initial) for a, one in enumerate(part)}
     named["logits"] = np.empty((1, model.tokenizer.vocabulary), dtype=np.float32)
     if arrays.keys() != named.keys():

@@ -11,7 +11,7 @@ import numpy as np
 from charlm import model_file
 from charlm.config import SamplingConfig
 from charlm.errors import ConfigError, DataError
-from charlm.sampling.engine import NumpyEngine
+from charlm.sampling.engine import engine_of
 from charlm.sampling.generate import Batch, Drawing, Place, read, rows_for
 from charlm.sampling.prompts import Prompts
 from charlm.sampling.session import check_reads_on
@@ -55,7 +55,7 @@ class Desk:
         # As in measuring/scorer.py: what ends a line where lines are scored.
         by_record = model.records != "none"
         self._end = model.tokenizer.boundary if by_record else model.tokenizer.newline
-        self._engine = NumpyEngine(model.network, model.weights)
+        self._engine = engine_of(model)
         self._batch = Batch(self._engine, AGAIN)
         self._rows = rows_for(self._engine.vocabulary, limits.rows)
         self._waiting: deque[Reading | Writing] = deque()

@@ -4,7 +4,8 @@ Of several ranks the first alone writes them; the others have a keeper that does
 """
 
 import json
-from dataclasses import asdict
+import math
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from charlm.model_file import Model
 from charlm.score import Score
 from charlm.training import checkpoint
 from charlm.training.directory import LAST_NAME, LOG_NAME
+from charlm.training.mixing import Mixed
 from charlm.training.standing import Listener, Standing
 from charlm.training.trainer import Trainer
 
@@ -82,6 +84,25 @@ class Keeper:
             history=history,
         )
         model_file.save(model, self.out / model_file.MODEL_NAME)
+
+    def save_mixed(self, mixed: Mixed, standing: Standing, elapsed_s: float) -> None:
+        """Writes the best model again, with counts and what it reached with them."""
+        per_char = mixed.nats_per_char
+        known = math.isfinite(per_char)
+        parts = {
+            "network_val_nats_per_char": mixed.network_nats_per_char if known else None,
+            "ngram_val_nats_per_char": mixed.ngram_nats_per_char if known else None,
+            "mixed_tokens": mixed.tokens,
+        }
+        history = {**mixed.model.history, **parts, "elapsed_s": elapsed_s}
+        if known:
+            history["val_nats_per_char"] = per_char
+            history["val_bits_per_char"] = per_char / math.log(2)
+        model = replace(mixed.model, history=history)
+        model_file.save(model, self.out / model_file.MODEL_NAME)
+        if known:
+            entry = {"steps": self.trainer.steps, "mixed_val_nats_per_char": per_char} | parts
+            self.log({**entry, "elapsed_s": elapsed_s}, standing)
 
     def weights(self) -> dict[str, np.ndarray]:
         """The weights that are kept, or their average, as numpy arrays."""

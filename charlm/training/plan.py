@@ -16,15 +16,17 @@ EXIT_S = 0.7
 class Plan:
     """So many `updates`, or until the clock says so, last validation and save included.
 
-    `begun_s` is when the first update began, and `validation_s` what the last validation is
-    expected to take; the run tells both. Progress by the clock counts from `begun_s`: what comes
-    before is no part of the schedule, and takes not the same time twice.
+    `begun_s` is when the first update began, and `validation_s` and `mixing_s` what the last
+    validation and the mixing with counts are expected to take; the run tells all three. Progress by
+    the clock counts from `begun_s`: what comes before is no part of the schedule, and takes not the
+    same time twice.
     """
 
     updates: int | None = None
     budget_s: float | None = None
     begun_s: float = 0.0
     validation_s: float = 0.0
+    mixing_s: float = 0.0
 
     def progress(self, steps: int, elapsed_s: float) -> float:
         """How much of the run is done, from 0 to 1 (or a little above)."""
@@ -32,7 +34,8 @@ class Plan:
         if self.budget_s is None:
             return counted
         # A budget too short for its own ending still trains for some of it.
-        end_s = max(self.budget_s - 1.1 * self.validation_s - EXIT_S, 0.2 * self.budget_s)
+        last_s = 1.1 * (self.validation_s + self.mixing_s) + EXIT_S
+        end_s = max(self.budget_s - last_s, 0.2 * self.budget_s)
         if self.begun_s >= end_s:
             return 1.0
         return max(counted, (elapsed_s - self.begun_s) / (end_s - self.begun_s))

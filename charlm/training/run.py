@@ -8,6 +8,7 @@ same way: what decides, the time and signals, all of them hear at the same momen
 import math
 import time
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 
 from charlm import model_file
@@ -15,8 +16,9 @@ from charlm.amounts import counted
 from charlm.corpus import Corpus
 from charlm.errors import TrainingError
 from charlm.network import Network
+from charlm.ngram import Ngram
 from charlm.score import Score
-from charlm.training import checkpoint, directory, recovery
+from charlm.training import checkpoint, directory, mixing, recovery
 from charlm.training.interrupts import Interrupts, StoppedError
 from charlm.training.keeping import Keeper
 from charlm.training.memory import memory_needed
@@ -58,6 +60,7 @@ class Run:
         self.standing = standing
         self.listener = listener
         self.ranks = trainer.ranks
+        self._mixes = mixing.is_wanted(corpus, trainer.network, trainer.config)
         self._keeper = Keeper(out, corpus, trainer, listener)
         self._elapsed_before = standing.elapsed_s
         self._started = started
@@ -84,7 +87,8 @@ class Run:
             if stopped is not None and self.standing.best_nats_per_char is None:
                 self._keeper.save_model(self.standing, self._elapsed(), None)
         self.ranks.parting = True
-        return Outcome(self.trainer.steps, self.standing.best_nats_per_char, stopped)
+        mixed, best = self.standing.mixed_nats_per_char, self.standing.best_nats_per_char
+        return Outcome(self.trainer.steps, best if mixed is None else mixed, stopped)
 
     def _train(self) -> TrainingError | None:
         """Trains and saves until the run ends or is stopped, or gives what stood in its way."""
@@ -106,7 +110,7 @@ class Run:
                     self.save()
             if self._progress() >= 1 or self._impatient():
                 self.validate()
-                self.standing.finished = not self.standing.owes_validation
+                self.standing.finished = not self.standing.owes_validation and self._mix()
             self.save()
             self._agree()
         except (DivergedError, MemoryLackError) as error:
@@ -200,6 +204,35 @@ class Run:
             )
         return None
 
+    def _mix(self) -> bool:
+        """Mixes counts into the best model; returns False where a signal came before that."""
+        if not self._mixes:
+            return True
+        nats_per_char, stopped = math.nan, False
+        if self.ranks.is_first:
+            found = self._mixed()
+            stopped = found is None
+            if found is not None:
+                nats_per_char = found.nats_per_char
+                self._keeper.save_mixed(found, self.standing, self._elapsed())
+        nats_per_char, stopped = self.ranks.from_first(nats_per_char, stopped)
+        if math.isfinite(nats_per_char):
+            self.standing.mixed_nats_per_char = nats_per_char
+        return not stopped
+
+    @cached_property
+    def _ngram(self) -> Ngram:
+        """The counts, made when they are first wanted."""
+        return mixing.counts_of(self.corpus, self.config)
+
+    def _mixed(self) -> mixing.Mixed | None:
+        """The best model with counts; None where a signal came before it was mixed."""
+        share, proceed = self.standing.val_share, self._interrupts.check
+        with suppress(StoppedError), memory_needed(TrainingError, self.trainer.memory_advice):
+            best = model_file.load(self.out)
+            return mixing.mixed(best, self._ngram, self.corpus, share=share, proceed=proceed)
+        return None
+
     def save(self) -> None:
         """Writes `last.safetensors`, unless the weights have gone bad since the last report."""
         standing = self.standing
@@ -283,19 +316,23 @@ class Run:
 
     def _probe(self) -> None:
         """Finds out what a validation takes, and shortens it where it would eat the budget."""
-        whole_s = 0.0
+        whole_s = mixing_s = 0.0
         if self.ranks.is_first:
             whole_s = seconds_needed(self.network, self.trainer.weights, self.corpus)
-        (whole_s,) = self.ranks.from_first(whole_s)
+            if self._mixes:  # all is read once more then
+                tokens = self.corpus.size("val").tokens
+                mixing_s = whole_s + mixing.seconds_needed(self._ngram, tokens)
+        whole_s, mixing_s = self.ranks.from_first(whole_s, mixing_s)
         if self.trainer.steps == 0:
             allowed_s = LAST_VALIDATION_SHARE * self.plan.budget_s
-            self.standing.val_share = min(1.0, allowed_s / max(whole_s, 1e-9))
+            self.standing.val_share = min(1.0, allowed_s / max(whole_s + mixing_s, 1e-9))
             if self.standing.val_share < 1:
                 self.listener.say(
                     f"validating on the first {self.standing.val_share:.0%} of the split:"
                     " all of it would take too much of the budget"
                 )
         self.plan.validation_s = whole_s * self.standing.val_share
+        self.plan.mixing_s = mixing_s * self.standing.val_share
 
     def _agree(self) -> None:
         """Takes note of the first rank's clock, and of a signal that any rank has had."""

@@ -28,6 +28,7 @@ class Standing:
     begun_s: float = 0.0  # when the first update began
     best_nats_per_char: float | None = None
     best_steps: int = 0
+    mixed_nats_per_char: float | None = None  # of the best with counts
     stale_validations: int = 0
     validated_steps: int = 0
     validated_progress: float = 0.0

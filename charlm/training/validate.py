@@ -125,10 +125,14 @@ class ScannedReader:
         """The nats (1, B, T) of targets (B, T), and the next state; see `parallel.Reader`."""
         ids = torch.from_numpy(inputs).to(self.device)
         x, state = self.network.outputs(torch, self.w, ids, state)
-        nats = np.zeros(inputs.shape)
+        found = np.zeros((self.figures, *inputs.shape))
         if targets is not None:
-            nats = self.nats(self.network.logits, x, targets)
-        return nats[None], take_rows(state, slice(int((lengths >= inputs.shape[1]).sum())))
+            found = self.figures_of(x, targets)
+        return found, take_rows(state, slice(int((lengths >= inputs.shape[1]).sum())))
+
+    def figures_of(self, x: Tensor, targets: np.ndarray) -> np.ndarray:
+        """The figures (F, B, T) of targets (B, T), from what leaves the blocks (B, T, D)."""
+        return self.nats(self.network.logits, x, targets)[None]
 
     def nats(self, logits: Callable, x: Tensor, targets: np.ndarray) -> np.ndarray:
         """What targets (B, T) cost, a few logits at a time made of x (B, T, D); 0 if IGNORED."""

@@ -47,7 +47,7 @@ def test_info_tells_what_it_began_from(charlm, model, tuned):
 
 def test_it_begins_better_than_a_new_model(charlm, model, corpus, tmp_path):
     """One update at a rate of next to nothing: what is measured is what it began with."""
-    once = ["--steps", "1", "--lr", "1e-9", "--seed", "1", "--device", "cpu"]
+    once = ["--steps", "1", "--lr", "1e-9", "--seed", "1", "--device", "cpu", "--ngram", "0"]
     small = ["--cell", "gru", "--width", "32"]
     anew = charlm("train", corpus, "-o", tmp_path / "anew", "--json", *once, *small)
     on = charlm("train", corpus, "--init", model, "-o", tmp_path / "on", "--json", *once)

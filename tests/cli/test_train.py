@@ -72,11 +72,20 @@ def test_a_run_goes_on_when_nobody_reads_what_it_says(corpus, tmp_path):
 
 
 def test_json_is_the_outcome_and_nothing_else(charlm, corpus, tmp_path):
-    done = charlm("train", corpus, "-o", tmp_path / "r", "--steps", 20, "--json", *SMALL)
-    outcome = json.loads(done.stdout)
-    best = min(e["val_nats_per_char"] for e in log(tmp_path / "r") if "val_nats_per_char" in e)
+    done = charlm(
+        "train", corpus, "-o", tmp_path / "r", "--steps", 20, "--ngram", 3, "--json", *SMALL
+    )
+    outcome, entries = json.loads(done.stdout), log(tmp_path / "r")
     assert outcome["steps"] == 20
-    assert outcome["val_nats_per_char"] == best
+    assert outcome["val_nats_per_char"] == entries[-1]["mixed_val_nats_per_char"]
+    best = min(e["val_nats_per_char"] for e in entries if "val_nats_per_char" in e)
+    assert entries[-1]["network_val_nats_per_char"] == pytest.approx(best, rel=1e-5)
+
+
+def test_without_counts_the_outcome_is_the_best_validation(charlm, corpus, tmp_path):
+    done = charlm("train", corpus, "-o", tmp_path / "r", "--steps", 20, "--json", *SMALL)
+    best = min(e["val_nats_per_char"] for e in log(tmp_path / "r") if "val_nats_per_char" in e)
+    assert json.loads(done.stdout)["val_nats_per_char"] == best
 
 
 def test_a_plain_text_is_prepared_into_the_run(charlm, tmp_path):

@@ -16,7 +16,7 @@ from charlm.config import NetworkConfig, PrepConfig
 from charlm.corpus import prepare
 from charlm.network import build
 from charlm.sampling import steady
-from charlm.sampling.engine import NumpyEngine
+from charlm.sampling.engine import engine_of
 from charlm.sampling.generate import Place
 from charlm.serving import desk as desk_module
 from charlm.serving.answers import Answer
@@ -215,13 +215,13 @@ def test_rows_that_are_read_again_are_as_alone_and_keep_nobody_waiting(model, mo
         threads = 1
 
         def __init__(self, *args):
-            super().__init__(NumpyEngine(*args), steady.ROUNDING / 2)
+            super().__init__(engine_of(*args), steady.ROUNDING / 2)
 
         def step(self, ids, state):
             steps.append(len(ids))
             return super().step(ids, state)
 
-    monkeypatch.setattr(desk_module, "NumpyEngine", Noisy)
+    monkeypatch.setattr(desk_module, "engine_of", Noisy)
     wanted = [
         {"prompt": "the king shall have " * n, "seed": n, "max_tokens": 60, "n": 3, "logprobs": 0}
         for n in range(1, 9)

@@ -8,7 +8,7 @@ class TableEngine:
 
     def __init__(self, logits):
         self.logits = np.asarray(logits, dtype=np.float32)  # (V + 1, V)
-        self.vocabulary = self.logits.shape[1]
+        self.vocabulary = self.logits_per_token = self.logits.shape[1]
         self.start = self.vocabulary
 
     def initial_state(self, batch):
@@ -28,6 +28,7 @@ class Rough:
     def __init__(self, engine, noise):
         self.engine, self.noise = engine, noise
         self.start, self.vocabulary = engine.start, engine.vocabulary
+        self.logits_per_token = engine.logits_per_token
         self.initial_state, self.join = engine.initial_state, engine.join
         self.alone = 0
 

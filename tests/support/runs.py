@@ -14,7 +14,7 @@ from charlm.training.standing import Listener
 TEXT = "the cat sat on the mat; the dog sat on the log.\n" * 40
 SMALL_NETWORK = {"width": 8}
 
-SMALL_RUN = {"steps": 6, "seed": 1, "batch": 4, "context": 8, "device": "cpu"}
+SMALL_RUN = {"steps": 6, "seed": 1, "batch": 4, "context": 8, "device": "cpu", "ngram": 0}
 
 
 def run(corpus, out, *, network=None, training=None, listener=None, late_s=0.0):

@@ -73,7 +73,7 @@ def test_the_other_knobs_are_tested_elsewhere():
     """Whoever adds a knob must say here or above what it does."""
     elsewhere = {
         "budget", "epochs", "device", "eval_every", "patience", "peek", "compile", "memory",
-        "average_wait", "micro_batch", "deterministic",
+        "average_wait", "micro_batch", "deterministic", "ngram",
     }  # fmt: skip
     knobs = {f.name for group in (NetworkConfig, TrainingConfig) for f in fields(group)}
     assert knobs == elsewhere | {knob for knob, _, _ in CHANGES}

@@ -1,0 +1,321 @@
+"""An n-gram model: interpolated modified Kneser-Ney, of every order up to its own at once.
+
+    p_d(w | context) = (c(w) - δ(c(w))) / N + λ p_{d-1}(w | context without its farthest token)
+
+c are the counts at the context's last d tokens: how often w came there at the highest order, and in
+how many longer contexts at the others. N is their sum, δ the discount of a count, λ = Σ δ / N what
+is left to the shorter context. p of no context is mixed with all tokens alike; a context that was
+never seen leaves all to the shorter one.
+
+Source: Chen and Goodman 1998, "An empirical study of smoothing techniques for language modeling",
+sec. 3; Kneser and Ney 1995.
+
+N rows, V vocabulary, n orders, D = n - 1 tokens of the longest context.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Protocol
+
+import numpy as np
+
+from charlm.errors import DataError
+
+NAMES = ("keys", "begins", "symbols", "counts")
+ABSENT = -1  # in a history, before its first token; as a node, a context that was never seen
+MOST_ORDER = 32
+KEPT = 1 << 21  # probabilities of contexts read last, so that the same one costs nothing
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What an n-gram model expects after N histories, by each of its orders.
+
+    `p` (N, n, V), float64, are probabilities, the order rising. `known` (N, 2 D) tells what they
+    rest on, from one token of context up: log(1 + the counts there), and what of the probability
+    is left to the shorter context.
+    """
+
+    p: np.ndarray
+    known: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What is known of one context: its node, p (V,), and its part of Estimate.known."""
+
+    node: int
+    p: np.ndarray
+    known: tuple[float, float]
+
+
+class Added(Protocol):
+    """Counts that are added to a model's own, as `adaptive.Learned` has them."""
+
+    def counts(self, depth: int, history: np.ndarray) -> tuple[list[int], list[int], list[float]]:
+        """Rows of history (N, D), tokens and their counts after the last `depth` tokens."""
+
+
+def histories(
+    ids: np.ndarray,
+    vocabulary: int,
+    order: int,
+    boundary: int | None = None,
+    opening: Sequence[int] = (),
+) -> np.ndarray:
+    """The history (T, D) before each of ids (T,), as a network reads them.
+
+    That is from the id `vocabulary` on, which comes before a text and its `opening`, or before each
+    record that a `boundary` has ended.
+    """
+    read = np.concatenate([[vocabulary, *opening], ids])
+    begun = len(read) - len(ids)
+    room = np.arange(begun, len(read))  # how many tokens there are before each
+    if boundary is not None:
+        ends = np.flatnonzero(ids[:-1] == boundary)
+        read[ends + begun] = vocabulary
+        firsts = np.concatenate([[begun], ends + 1 + begun])
+        room = room - firsts[np.searchsorted(firsts, room, "right") - 1] + 1
+    found = np.full((len(ids), order - 1), ABSENT, np.int32)
+    for back in range(1, order):
+        there = np.flatnonzero(room >= back)
+        found[there, back - 1] = read[there + begun - back]
+    return found
+
+
+class Ngram:
+    """Counts over ids 0..V-1 with what looks them up.
+
+    `arrays` has by name, for each depth d from 0, `{d}.keys`: the nodes there, sorted, as parent *
+    (V + 1) + token; `{d}.begins`: where the entries of each node begin; `{d}.symbols` and
+    `{d}.counts`: the entries, sorted by token; and `discounts` (n, 4). A history (N, D) holds the
+    last D tokens of each row, the last one first; it is all the state that there is.
+    """
+
+    def __init__(self, vocabulary: int, arrays: dict[str, np.ndarray]) -> None:
+        self.vocabulary = vocabulary
+        self.arrays = arrays
+        self.discounts = arrays["discounts"]
+        self.order = len(self.discounts)
+        self._tables = [tuple(arrays[f"{d}.{name}"] for name in NAMES) for d in range(self.order)]
+        self._after = lru_cache(KEPT // vocabulary + self.order)(self._worked_out)
+        self._sums = lru_cache(None)(self._summed)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy is made anew: what was worked out is no part of it."""
+        return Ngram, (self.vocabulary, self.arrays)
+
+    @classmethod
+    def of_tables(
+        cls, vocabulary: int, tables: list[dict[str, np.ndarray]], discounts: list[np.ndarray]
+    ) -> "Ngram":
+        """The model of these tables by depth, each array in the smallest type that holds it."""
+        arrays = {
+            f"{depth}.{name}": _small(table[name])
+            for depth, table in enumerate(tables)
+            for name in NAMES
+        }
+        return cls(vocabulary, {**arrays, "discounts": np.stack(discounts)})
+
+    @classmethod
+    def checked(cls, vocabulary: int, arrays: dict[str, np.ndarray]) -> "Ngram":
+        """The model of arrays from a file. Raises DataError for any that counting never makes."""
+        try:
+            discounts = arrays["discounts"]
+            sane = discounts.ndim == 2 and discounts.shape[1] == 4 and discounts.dtype == np.float64
+            sane = sane and 0 < len(discounts) <= MOST_ORDER
+            sane = sane and bool(((discounts >= 0) & (discounts <= np.arange(4))).all())
+            sane = sane and arrays.keys() == {
+                "discounts",
+                *(f"{d}.{name}" for d in range(len(discounts)) for name in NAMES),
+            }
+            parents = 1
+            for depth in range(len(discounts) if sane else 0):
+                table = {name: arrays[f"{depth}.{name}"] for name in NAMES}
+                sane = sane and _is_table(table, parents, vocabulary, depth)
+                parents = len(table["keys"])
+        except KeyError:
+            sane = False
+        if not sane:
+            raise DataError("the model's counts are damaged; copy it again from where it was made.")
+        return cls(vocabulary, arrays)
+
+    @property
+    def size_bytes(self) -> int:
+        """The bytes of its arrays."""
+        return sum(array.nbytes for array in self.arrays.values())
+
+    @property
+    def ngrams(self) -> list[int]:
+        """How many n-grams of each order it holds."""
+        return [len(symbols) for _, _, symbols, _ in self._tables]
+
+    def initial_history(self, batch: int) -> np.ndarray:
+        """The history (batch, D), int32, before anything was read."""
+        return np.full((batch, self.order - 1), ABSENT, np.int32)
+
+    def advanced(self, history: np.ndarray, ids: np.ndarray) -> np.ndarray:
+        """The history (N, D) after ids (N,)."""
+        if self.order == 1:
+            return history
+        return np.concatenate([ids[:, None].astype(np.int32), history[:, :-1]], axis=1)
+
+    def estimate(self, history: np.ndarray, added: Added | None = None) -> Estimate:
+        """What each order expects after those histories (N, D), `added` counts among its own."""
+        N, V = len(history), self.vocabulary
+        if N == 1 and added is None:
+            return self._estimate_one(tuple(history[0].tolist()))
+        found = np.empty((N, self.order, V))
+        known = np.empty((N, self.order - 1, 2))
+        p: Any = 1 / V
+        nodes = np.zeros(N, np.int64)
+        for depth in range(self.order):
+            if depth:
+                nodes = self._children(depth, nodes, history[:, depth - 1])
+            counts = self._counts(depth, nodes)
+            if added is not None:
+                rows, symbols, more = added.counts(depth, history)
+                counts[rows, symbols] += more
+            taken = self.discounts[depth][np.minimum(counts, 3).astype(np.intp)]
+            totals, left = counts.sum(axis=1), taken.sum(axis=1)
+            seen = totals > 0
+            totals_or_1 = np.where(seen, totals, 1)
+            left = np.where(seen, left / totals_or_1, 1)
+            p = (counts - taken) / totals_or_1[:, None] + left[:, None] * p
+            found[:, depth] = p
+            if depth:
+                known[:, depth - 1, 0] = np.log1p(totals)
+                known[:, depth - 1, 1] = left
+        return Estimate(found, known.reshape(N, -1))
+
+    def estimate_of(self, history: np.ndarray, ids: np.ndarray) -> Estimate:
+        """The estimate of ids (N,) alone, each after its history (N, D): `p` is (N, n, 1)."""
+        found = np.empty((len(ids), self.order, 1))
+        known = np.empty((len(ids), self.order - 1, 2))
+        p: Any = 1 / self.vocabulary
+        nodes = np.zeros(len(ids), np.int64)
+        for depth in range(self.order):
+            if depth:
+                nodes = self._children(depth, nodes, history[:, depth - 1])
+            entries, kept, total, rest = self._sums(depth)
+            at = np.minimum(entries.searchsorted(nodes * self.vocabulary + ids), len(entries) - 1)
+            own = np.where(entries[at] == nodes * self.vocabulary + ids, kept[at], 0)
+            seen = nodes != ABSENT
+            totals, left = np.where(seen, total[nodes], 0), np.where(seen, rest[nodes], 1)
+            p = own / np.where(seen, total[nodes], 1) + left * p
+            found[:, depth, 0] = p
+            if depth:
+                known[:, depth - 1, 0] = np.log1p(totals)
+                known[:, depth - 1, 1] = left
+        return Estimate(found, known.reshape(len(ids), -1))
+
+    def _estimate_one(self, context: tuple[int, ...]) -> Estimate:
+        """The estimate of a single row, where it is the number of operations that counts."""
+        found = [self._after(context[:depth]) for depth in range(self.order)]
+        known = [number for one in found[1:] for number in one.known]
+        return Estimate(np.stack([one.p for one in found])[None], np.array([known]))
+
+    def _worked_out(self, context: tuple[int, ...]) -> "_Known":
+        """What is expected after a context, whose last token is the first."""
+        depth = len(context)
+        if depth:
+            shorter = self._after(context[:-1])
+            node, p = self._child(depth, shorter.node, context[-1]), shorter.p
+            if node == ABSENT:
+                return _Known(ABSENT, p, (0.0, 1.0))
+        else:
+            node, p = 0, np.full(self.vocabulary, 1 / self.vocabulary)
+        _, begins, symbols, counts = self._tables[depth]
+        own = slice(int(begins[node]), int(begins[node + 1]))
+        seen = counts[own].astype(np.float64)
+        taken = self.discounts[depth][np.minimum(seen, 3).astype(np.intp)]
+        total = float(seen.sum())
+        if not total:
+            return _Known(node, p, (0.0, 1.0))
+        left = float(taken.sum()) / total
+        p = left * p
+        p[symbols[own]] += (seen - taken) / total
+        return _Known(node, p, (math.log1p(total), left))
+
+    def _child(self, depth: int, parent: int, token: int) -> int:
+        """The node at a depth of the parent's context with one more token, or ABSENT."""
+        keys = self._tables[depth][0]
+        if ABSENT in (parent, token) or not len(keys):
+            return ABSENT
+        wanted = parent * (self.vocabulary + 1) + token
+        if wanted > keys[-1]:
+            return ABSENT
+        found = int(keys.searchsorted(keys.dtype.type(wanted)))
+        return found if keys[found] == wanted else ABSENT
+
+    def has(self, depth: int, history: np.ndarray, ids: np.ndarray) -> np.ndarray:
+        """Whether each of ids (N,) was counted after the last `depth` tokens of its history."""
+        nodes = np.zeros(len(history), np.int64)
+        for d in range(1, depth + 1):
+            nodes = self._children(d, nodes, history[:, d - 1])
+        return self._counts(depth, nodes)[np.arange(len(ids)), ids] > 0
+
+    def _children(self, depth: int, parents: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+        """The nodes (N,) at a depth: those of the parents' contexts with one more token."""
+        keys = self._tables[depth][0]
+        absent = (parents == ABSENT) | (tokens == ABSENT)
+        if not len(keys):
+            return np.full(len(parents), ABSENT)
+        wanted = parents * (self.vocabulary + 1) + tokens
+        # searchsorted would copy all keys of another type.
+        beyond = wanted > int(keys[-1])
+        wanted = np.where(absent | beyond, 0, wanted).astype(keys.dtype)
+        found = np.minimum(keys.searchsorted(wanted), len(keys) - 1)
+        return np.where(~absent & ~beyond & (keys[found] == wanted), found, ABSENT)
+
+    def _summed(self, depth: int) -> tuple[np.ndarray, ...]:
+        """Of a depth's entries node * V + token, and the count less its discount; of its nodes the
+        counts in all, and what is left to the shorter context."""
+        _, begins, symbols, counts = self._tables[depth]
+        nodes = len(begins) - 1
+        owners = np.repeat(np.arange(nodes), np.diff(begins.astype(np.int64)))
+        taken = self.discounts[depth][np.minimum(counts, 3)]
+        total = np.bincount(owners, counts, nodes)
+        rest = np.bincount(owners, taken, nodes) / np.maximum(total, 1)
+        return owners * self.vocabulary + symbols, counts - taken, total, rest
+
+    def _counts(self, depth: int, nodes: np.ndarray) -> np.ndarray:
+        """The counts (N, V), float64, at nodes (N,)."""
+        _, begins, symbols, counts = self._tables[depth]
+        found = np.zeros((len(nodes), self.vocabulary))
+        rows = np.flatnonzero(nodes != ABSENT)
+        firsts = begins[nodes[rows]].astype(np.int64)
+        lengths = begins[nodes[rows] + 1] - firsts
+        shifts = firsts - np.cumsum(lengths) + lengths
+        places = np.arange(int(lengths.sum())) + np.repeat(shifts, lengths)
+        found[np.repeat(rows, lengths), symbols[places]] = counts[places]
+        return found
+
+
+def _is_table(table: dict[str, np.ndarray], parents: int, vocabulary: int, depth: int) -> bool:
+    """Whether a depth's table can be looked up, whose contexts have so many parents."""
+    if not all(a.ndim == 1 and a.dtype.kind == "u" for a in table.values()):
+        return False
+    keys, begins, symbols, counts = (table[name] for name in NAMES)
+    if (
+        len(begins) != len(keys) + 1
+        or len(symbols) != len(counts)
+        or (not depth and len(keys) != 1)
+    ):
+        return False
+    return bool(
+        begins[0] == 0
+        and begins[-1] == len(symbols)
+        and (begins[1:] >= begins[:-1]).all()
+        and (keys[1:] > keys[:-1]).all()
+        and int(keys.max(initial=0)) < parents * (vocabulary + 1)
+        and int(symbols.max(initial=0)) < vocabulary
+        and int(counts.min(initial=1)) > 0
+    )
+
+
+def _small(values: np.ndarray) -> np.ndarray:
+    """The values, none negative, in the smallest unsigned type that holds the largest."""
+    return values.astype(np.min_scalar_type(int(values.max(initial=0))))

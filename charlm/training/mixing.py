@@ -1,0 +1,236 @@
+"""Counts beside a trained network: the text is counted, and a mixer fitted to the validation text.
+
+Neither network nor counts have seen that text. The figure of the mixture is cross-fitted: each half
+of the text is predicted by a mixer fitted to the other half.
+
+T tokens, V vocabulary, J distributions.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from charlm.config import TrainingConfig
+from charlm.corpus import Corpus
+from charlm.measuring.parallel import (
+    MOST_LOGITS,
+    after,
+    record_begins,
+    record_figures,
+    text_figures,
+)
+from charlm.mixture import (
+    BATCH,
+    EPOCHS,
+    PRODUCTS,
+    Inputs,
+    Mixer,
+    features_of,
+    fitted,
+    inputs,
+    target_inputs,
+)
+from charlm.model_file import Model
+from charlm.network import Bidirectional, Network
+from charlm.ngram import Ngram, count, histories
+from charlm.ops import log_softmax
+from charlm.sampling.text import opening
+from charlm.training.validate import ScannedReader
+
+Proceed = Callable[[], None]  # called in each batch; may raise
+
+MOST_LOGS = 1 << 26  # log-probabilities of the network that are kept: of so much text is a figure
+FITTED_LOGS = 1 << 25  # of all distributions, that a mixer is fitted to
+FITTED = 1 << 16  # places that it is fitted to, at most
+AT_ONCE = 1 << 21  # log-probabilities that are made at once
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """A model with counts and mixer, and the nats per character of it and of its parts.
+
+    They are of so many `tokens` of the validation split; NaN where it has none.
+    """
+
+    model: Model
+    tokens: int = 0
+    nats_per_char: float = math.nan
+    network_nats_per_char: float = math.nan
+    ngram_nats_per_char: float = math.nan
+
+
+def is_wanted(corpus: Corpus, network: Network, config: TrainingConfig) -> bool:
+    """Whether counts are mixed with the network: not where it is bidirectional."""
+    has_text = corpus.size("train").tokens > 0
+    return has_text and bool(config.ngram) and not isinstance(network, Bidirectional)
+
+
+def counts_of(corpus: Corpus, config: TrainingConfig) -> Ngram:
+    """The n-gram model of the training split, of the order that `config` wants."""
+    return count(
+        corpus.ids("train"),
+        corpus.tokenizer.vocabulary,
+        order=config.ngram,
+        boundary=None if corpus.records == "none" else corpus.tokenizer.boundary,
+        opening=tuple(opening(corpus.tokenizer, corpus.records)),
+    )
+
+
+def mixed(
+    model: Model,
+    ngram: Ngram,
+    corpus: Corpus,
+    *,
+    share: float = 1.0,
+    proceed: Proceed = lambda: None,
+) -> Mixed:
+    """The model with `ngram`, mixed as does best on the first `share` of the validation split.
+
+    `proceed`, called in each batch, may raise.
+    """
+    V = model.network.vocabulary
+    prior = Mixer.prior(ngram.order, V)
+    ids = corpus.ids("val")
+    kept = V if V <= PRODUCTS else 2
+    ids = ids[: min(round(len(ids) * share), MOST_LOGS // kept)].astype(np.int64)
+    if len(ids) < 2:
+        return Mixed(replace(model, ngram=ngram, mixer=prior))
+    text = _Text(model, ngram, corpus, ids, proceed)
+    halves = np.array_split(np.arange(len(ids)), 2)
+    mixers = [text.fitted(prior, other) for other in halves[::-1]]
+    nats = sum(text.nats(*one, proceed) for one in zip(mixers, halves, strict=True))
+    mixer = Mixer(text.fitted(prior, np.arange(len(ids))).arrays, mixers)
+    size = corpus.size("val")
+    per_char = nats / (len(ids) * size.chars / size.tokens)
+    return Mixed(replace(model, ngram=ngram, mixer=mixer), len(ids), *per_char.tolist())
+
+
+def seconds_needed(ngram: Ngram, tokens: int) -> float:
+    """About how long `mixed` takes with so many validation tokens, beside reading them."""
+    J, V = ngram.order + 1, ngram.vocabulary
+    random = np.random.default_rng(0)
+    logs = random.standard_normal((BATCH, J, V)).astype(np.float32)
+    features = random.standard_normal((BATCH, features_of(ngram.order, V))).astype(np.float32)
+    history = np.zeros((BATCH, ngram.order - 1), np.int32)
+    began = time.monotonic()
+    Mixer.prior(ngram.order, V).gradient(Inputs(logs, features), np.zeros(BATCH, np.int64))
+    update_s = time.monotonic() - began
+    began = time.monotonic()
+    inputs(logs[:, 0], ngram.estimate(history))
+    batch_s = time.monotonic() - began
+    places = min(tokens, FITTED, FITTED_LOGS // (J * V))
+    batches = tokens / BATCH + 2 * places / BATCH
+    return batches * batch_s + 2 * EPOCHS * places / BATCH * update_s
+
+
+class _Text:
+    """The validation text: ids (T,), with what the network and the counts expect before each.
+
+    Of a large vocabulary that is known of the ids alone.
+    """
+
+    def __init__(
+        self, model: Model, ngram: Ngram, corpus: Corpus, ids: np.ndarray, proceed: Proceed
+    ) -> None:
+        boundary = None if corpus.records == "none" else corpus.tokenizer.boundary
+        begun = opening(corpus.tokenizer, corpus.records)
+        self.ids = ids
+        self._ngram = ngram
+        self._whole = ngram.vocabulary <= PRODUCTS
+        self._histories = histories(ids, ngram.vocabulary, ngram.order, boundary, begun)
+        reader = (_WholeReader if self._whole else _TargetReader)(model, proceed)
+        with torch.no_grad():
+            if boundary is None:
+                self._network = text_figures(reader, ids, after(reader, begun))[0][1:]
+            else:
+                self._network = record_figures(reader, ids, record_begins(ids, boundary))[1:]
+
+    @property
+    def logs_per_place(self) -> int:
+        """How many log-probabilities are mixed at a place."""
+        return (self._ngram.order + 1) * (self._ngram.vocabulary if self._whole else 1)
+
+    def inputs(self, places: np.ndarray) -> Inputs:
+        """What is mixed at some places."""
+        known = self._network[:, places].T.astype(np.float32)
+        history = self._histories[places]
+        if self._whole:
+            return inputs(known, self._ngram.estimate(history))
+        logs, entropies = known.T
+        return target_inputs(logs, entropies, self._ngram.estimate_of(history, self.ids[places]))
+
+    def fitted(self, prior: Mixer, places: np.ndarray) -> Mixer:
+        """The mixer that is fitted to some places, or to as many of them as there is room for."""
+        most = min(FITTED, FITTED_LOGS // self.logs_per_place)
+        if len(places) > most:
+            places = places[np.linspace(0, len(places) - 1, most).astype(np.int64)]
+        return fitted(prior, self.inputs(places), self.ids[places])
+
+    def nats(self, mixer: Mixer, places: np.ndarray, proceed: Proceed) -> np.ndarray:
+        """The summed nats (3,) at some places: of the mixture, the network and the counts."""
+        nats = np.zeros(3)
+        for some in np.array_split(places, -(-len(places) * self.logs_per_place // AT_ONCE)):
+            proceed()
+            given, ids = self.inputs(some), self.ids[some]
+            if self._whole:
+                logs = log_softmax(np, mixer.mixed(given))
+            else:
+                logs, ids = mixer.mixed(given), 0
+            found = np.concatenate([logs[:, None], given.logs[:, [0, -1]]], axis=1)
+            nats -= found[np.arange(len(some)), :, ids].sum(axis=0, dtype=np.float64)
+        return nats
+
+
+class _WholeReader(ScannedReader):
+    """A reader that tells the nats and then all log-probabilities of each token."""
+
+    def __init__(self, model: Model, proceed: Proceed) -> None:
+        weights = {name: torch.from_numpy(weight) for name, weight in model.weights.items()}
+        super().__init__(model.network, model.network.arrange(weights), proceed)
+        self.figures = 1 + self.kept
+
+    @property
+    def kept(self) -> int:
+        """How many figures there are beside the nats."""
+        return self.network.vocabulary
+
+    def figures_of(self, x: Tensor, targets: np.ndarray) -> np.ndarray:
+        """The figures (F, B, T) of targets (B, T), from what leaves the blocks (B, T, D)."""
+        self._proceed()
+        found = np.empty((self.figures, targets.size))
+        most = max(1, MOST_LOGITS // self.logits_per_token)
+        for some, ids, part in zip(
+            x.flatten(0, 1).split(most),
+            torch.from_numpy(targets.ravel()).split(most),
+            _columns(found, most),
+            strict=True,
+        ):
+            logs = self.network.logits(torch, self.w, some).float().log_softmax(-1)
+            part[0] = -logs.gather(-1, ids[:, None])[:, 0].numpy()
+            part[1:] = self.of_logs(logs, ids)
+        return found.reshape(-1, *targets.shape)
+
+    def of_logs(self, logs: Tensor, ids: Tensor) -> np.ndarray:
+        """The figures (F - 1, N) that are kept of the log-probabilities (N, V) of ids (N,)."""
+        return logs.numpy().T
+
+
+class _TargetReader(_WholeReader):
+    """A reader that tells the nats of each token, and then its log-probability and the entropy."""
+
+    kept = 2
+
+    def of_logs(self, logs: Tensor, ids: Tensor) -> np.ndarray:
+        """The figures (2, N) of the log-probabilities (N, V) of ids (N,)."""
+        own = logs.gather(-1, ids[:, None])[:, 0]
+        return torch.stack([own, -(logs.exp() * logs).sum(-1)]).numpy()
+
+
+def _columns(values: np.ndarray, size: int) -> list[np.ndarray]:
+    """Views of `values` (F, N), so many columns each."""
+    return [values[:, at : at + size] for at in range(0, values.shape[1], size)]
