@@ -372,6 +372,7 @@ def test_a_client_that_vanishes_frees_its_place(model):
         assert served.metric("charlm_rows") == 0
 
 
+@pytest.mark.slow
 def test_what_was_begun_is_finished_before_the_end(model):
     with serving(model, "--max-tokens", 30_000, "--drain", "60s") as served:
         client = Streaming(served, max_tokens=30_000, seed=1)

@@ -285,6 +285,7 @@ reveal_type(Model.load("run").score("a").bits_per_char)
 """
 
 
+@pytest.mark.slow
 def test_a_wrong_call_does_not_type_check(mypy, tmp_path):
     (tmp_path / "wrong.py").write_text(WRONG)
     code, lines = mypy(tmp_path / "wrong.py")

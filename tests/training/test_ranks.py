@@ -345,6 +345,7 @@ cli.main([])
 """
 
 
+@pytest.mark.slow
 def test_a_bug_shows_its_traceback(tmp_path):
     done = as_one_of("tale", "-c", BUG)
     assert done.returncode == 1
