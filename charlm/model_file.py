@@ -57,6 +57,11 @@ class Model:
     ngram: Ngram | None = None
     mixer: Mixer | None = None  # of the network and the counts, where there are any
 
+    @property
+    def counts(self) -> tuple[Ngram, Mixer] | None:
+        """The n-gram model and what mixes it with the network; None where there is none."""
+        return None if self.ngram is None else (self.ngram, self.mixer)
+
     @cached_property
     def hash(self) -> str:
         """The sha256, in hex, of all that decides what the model predicts."""

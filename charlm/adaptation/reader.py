@@ -10,7 +10,9 @@ import numpy as np
 
 from charlm.adaptation.cache import Cache
 from charlm.config import AdaptationConfig
+from charlm.mixture import Mixer, inputs
 from charlm.network import Network
+from charlm.ngram import Ngram
 from charlm.packages import missing_packages_named
 from charlm.process import blas_threads
 from charlm.sampling.engine import NumpyEngine
@@ -24,23 +26,30 @@ if TYPE_CHECKING:
 class Reader:
     """What may follow all that was read so far: `logits` (1, V). Begins where nothing was read.
 
-    Law: logits depend on what was read before alone; without learner and cache they are the
-    engine's. One thread makes the products, as two may add one up in another order.
+    Law: logits depend on what was read before alone; without learner and cache they are those of
+    `engine_of`. One thread makes the products, as two may add one up in another order. Where the
+    model has counts, `counts`, what the network has come to expect is mixed with them.
     """
 
     def __init__(
-        self, engine: NumpyEngine, learner: "Learner | None" = None, cache: Cache | None = None
+        self,
+        engine: NumpyEngine,
+        learner: "Learner | None" = None,
+        cache: Cache | None = None,
+        counts: tuple[Ngram, Mixer] | None = None,
     ) -> None:
         self.vocabulary = engine.vocabulary
         self._engine = engine
         self._learner = learner
         self._cache = cache
+        self._counts = counts
         self._begin()
 
     @property
     def place(self) -> Place:
         """Where it is."""
-        return Place(self.logits, self._state)
+        counts = () if self._counts is None else ((self._history,),)
+        return Place(self.logits, (*self._state, *counts))
 
     def read(self, id: int) -> None:
         """Learns that `id` has followed, and goes on by it."""
@@ -55,6 +64,10 @@ class Reader:
             self.logits = self._engine.head(self._features)
             if self._cache is not None:
                 self.logits = self._cache.mixed(self._features[0], self.logits)
+            if self._counts is not None:
+                ngram, mixer = self._counts
+                self._history = ngram.advanced(self._history, np.array([id]))
+                self.logits = mixer.mixed(inputs(self.logits, ngram.estimate(self._history)))
 
     def end(self, id: int | None = None) -> None:
         """Goes back to where nothing was read, with all that was learned, for the next record.
@@ -69,6 +82,8 @@ class Reader:
 
     def _begin(self) -> None:
         self._state = self._engine.initial_state(1)
+        if self._counts is not None:
+            self._history = self._counts[0].initial_history(1)
         self.given(self._engine.start)
 
     def _learn(self, id: int) -> None:
@@ -78,8 +93,16 @@ class Reader:
             self._learner.add(self._last, id, self._before)
 
 
-def reader_of(network: Network, weights: dict[str, np.ndarray], config: AdaptationConfig) -> Reader:
-    """A reader that adapts as `config` says. Imports torch if that needs gradients."""
+def reader_of(
+    network: Network,
+    weights: dict[str, np.ndarray],
+    config: AdaptationConfig,
+    counts: tuple[Ngram, Mixer] | None = None,
+) -> Reader:
+    """A reader that adapts as `config` says; `counts` are a model's, if it has any.
+
+    Imports torch if that needs gradients.
+    """
     cache = learner = None
     if config.cache is not None:
         cache = Cache(config.cache, config.cache_weight, config.cache_flatness)
@@ -91,7 +114,7 @@ def reader_of(network: Network, weights: dict[str, np.ndarray], config: Adaptati
     present = learner.weights if learner else weights
     with blas_threads(1):
         engine = NumpyEngine(network, present, fixed=learner is None)
-    return Reader(engine, learner, cache)
+    return Reader(engine, learner, cache, counts)
 
 
 def text_nats(

@@ -88,7 +88,7 @@ def command(
     else:
         found = evaluation.of_file(loaded, text, unknown)
     cold = protocol == "nanogpt"
-    with Bar(len(found.symbols.ids) * (2 if cold else 1), "tokens") as bar:
+    with Bar(evaluation.tokens_read(loaded, found, cold=cold), "tokens") as bar:
         result = evaluation.evaluate(loaded, found, config, cold=cold, advance=bar.update)
     score = result.score
     about: dict[str, Any] = {"model": str(model), "text": "stdin" if from_stdin else str(text)}

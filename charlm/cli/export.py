@@ -39,7 +39,8 @@ def command(model: Path, target: str, output: Path, force: bool) -> None:
     short module that loads them and needs torch and safetensors alone. It is for rnn, rnn-relu,
     lstm and gru, with a plain head and without attention.
 
-    Both compute what charlm does, but for rounding. --to onnx needs onnx: pip install onnx.
+    Both compute what charlm's network does, but for rounding, and go without the counts that may
+    stand beside it. --to onnx needs onnx: pip install onnx.
 
     \b
     charlm export run --to onnx -o model.onnx
@@ -59,4 +60,6 @@ def command(model: Path, target: str, output: Path, force: bool) -> None:
         onnx_graph.save(loaded, output.absolute())
     else:
         torch_module.save(loaded, output, force=force)
+    if loaded.ngram is not None:
+        click.echo("the network alone: its counts are not part of an export", err=True)
     click.echo(f"{loaded.network.config.cell} for {target} -> {output}", err=True)

@@ -159,7 +159,7 @@ def _pieces(decoder: Decoder, size_bytes: int, crc: int, name: str) -> Iterator[
 
 
 def _reader(model: Model, config: AdaptationConfig) -> Reader:
-    return reader_of(model.network, model.weights, config)
+    return reader_of(model.network, model.weights, config, model.counts)
 
 
 def _adaptation(body: bytes, name: str) -> AdaptationConfig:
@@ -175,10 +175,12 @@ def _adaptation(body: bytes, name: str) -> AdaptationConfig:
 
 def _hashes(model: Model) -> list[bytes]:
     """8 bytes each for what two models can differ in, in the order of _DIFFERENT."""
-    shapes = {name: weight.shape for name, weight in sorted(model.weights.items())}
+    arrays = model.arrays()
+    shapes = {name: arrays[name].shape for name in sorted(arrays)}
     weights = hashlib.sha256()
     for name in shapes:
-        weights.update(np.ascontiguousarray(model.weights[name], dtype="<f4").ravel())
+        kind = arrays[name].dtype.newbyteorder("<")
+        weights.update(np.ascontiguousarray(arrays[name], dtype=kind).ravel())
     words = hashlib.sha256(f"{model.records}\n{model.tokenizer.to_json()}".encode())
     names = hashlib.sha256(json.dumps(shapes).encode())
     return [digest.digest()[:8] for digest in (words, names, weights)]

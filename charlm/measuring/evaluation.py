@@ -25,6 +25,7 @@ from charlm.model_file import Model
 from charlm.sampling.engine import engine_of
 from charlm.sampling.text import opening
 from charlm.score import Score
+from charlm.untrusted import fits
 
 WINDOW = 256  # tokens that nanoGPT's character example predicts at once: its block_size
 NAMED = 10  # unknown characters in one message
@@ -97,8 +98,9 @@ def of_corpus(model: Model, path: Path, split: str) -> Text:
     own = dict.fromkeys(unknown, "")  # which a corpus does not have
     symbols = Symbols(ids, own, size.chars, size.bytes, np.zeros(unread, np.int8))
     is_own = split == "val" and corpus.hash == model.corpus_hash
-    mixed = model.history.get("mixed_tokens", 0) if is_own else 0
-    return Text(symbols, chars, opening(model.tokenizer, model.records), mixed)
+    mixed = model.history.get("mixed_tokens") if is_own else None
+    begun = opening(model.tokenizer, model.records)
+    return Text(symbols, chars, begun, mixed if fits(int, mixed) else 0)
 
 
 def of_file(model: Model, path: Path, unknown: str | None = None) -> Text:
@@ -143,7 +145,7 @@ def evaluate(
 ) -> Evaluation:
     """How well the model predicts the text, every token once, learning from it as `config` says.
 
-    `advance` gets how many more tokens were read; with `cold` each is read twice.
+    `advance` gets how many more tokens were read, of `tokens_read` in all.
 
     With `cold` also the expectation of nanoGPT's estimate, the mean over windows of WINDOW tokens
     each read from the initial state. It is higher: a window's first tokens are predicted from
@@ -159,37 +161,47 @@ def evaluate(
     if cold and len(ids) < 2:
         raise DataError("nanoGPT's protocol needs two tokens at least; leave --protocol out.")
     boundary = None if model.records == "none" else model.tokenizer.boundary
-    if not config.off:
-        reader = adaptation.reader_of(model.network, model.weights, config)
-        for id in text.opening:
-            reader.given(id)
-        found = adaptation.text_nats(reader, ids, boundary, advance)
-    else:
-        found = _cross_fitted(model, text, boundary, advance)
-    nats, ids = text.symbols.priced(found), text.symbols.ids
+    found = [_nats(one, text, config, boundary, advance) for one in _held_out(model, text)]
+    first = np.arange(len(ids)) < (text.mixed + 1) // 2
+    nats, ids = text.symbols.priced(np.where(first, found[0], found[-1])), text.symbols.ids
     begins = block_begins(len(ids)) if boundary is None else record_begins(ids, boundary)
     bounds = interval(np.add.reduceat(nats, begins), np.add.reduceat(text.own_chars, begins))
     mean = float(cold_nats(engine_of(model), ids, WINDOW, advance).mean()) if cold else None
     return Evaluation(text.symbols.score(nats), *bounds, mean)
 
 
-def _cross_fitted(
-    model: Model, text: Text, boundary: int | None, advance: Callable[[int], None]
-) -> np.ndarray:
-    """The nats (T,) of the text's tokens; of those that the mixer was fitted to by the other half.
+def tokens_read(model: Model, text: Text, *, cold: bool = False) -> int:
+    """How many tokens `evaluate` reads, some of them twice."""
+    return len(text.symbols.read) * (len(_held_out(model, text)) + cold)
 
-    What lies beyond is predicted as the second half is.
+
+def _held_out(model: Model, text: Text) -> list[Model]:
+    """The models that predict the first and the second half of what the mixer was fitted to.
+
+    Each was fitted to the other half. What lies beyond is predicted as the second half is. It is
+    the model itself, once, where it was fitted to none of the text.
     """
     halves = model.mixer.halves if model.mixer and text.mixed else ()
-    found = []
-    for mixer in halves or (model.mixer,):
-        engine, ids = engine_of(replace(model, mixer=mixer)), text.symbols.read
-        if boundary is None:
-            found.append(text_nats(engine, ids, text.opening, advance))
-        else:
-            found.append(records_nats(engine, ids, boundary, advance))
-    first = np.arange(len(found[0])) < (text.mixed + 1) // 2
-    return np.where(first, found[0], found[-1])
+    return [replace(model, mixer=mixer) for mixer in halves] or [model]
+
+
+def _nats(
+    model: Model,
+    text: Text,
+    config: AdaptationConfig,
+    boundary: int | None,
+    advance: Callable[[int], None],
+) -> np.ndarray:
+    """The nats (T,) of the text's tokens."""
+    ids = text.symbols.read
+    if not config.off:
+        reader = adaptation.reader_of(model.network, model.weights, config, model.counts)
+        for id in text.opening:
+            reader.given(id)
+        return adaptation.text_nats(reader, ids, boundary, advance)
+    if boundary is None:
+        return text_nats(engine_of(model), ids, text.opening, advance)
+    return records_nats(engine_of(model), ids, boundary, advance)
 
 
 def _of_record(symbolizer: Symbolizer, record: Record) -> Symbols:

@@ -93,7 +93,7 @@ class Scorer:
         self._one_by_one = not config.off
         self._reader: BothSides | _FromLeft | _Learning
         if self._one_by_one:
-            adapting = reader_of(model.network, model.weights, config)
+            adapting = reader_of(model.network, model.weights, config, model.counts)
             self._reader = _Learning(adapting, newline, watch)
         elif isinstance(model.network, Bidirectional):
             self._reader = BothSides(model.network, model.weights, newline, ends=by_record)

@@ -17,7 +17,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -49,13 +49,6 @@ class _Known:
     node: int
     p: np.ndarray
     known: tuple[float, float]
-
-
-class Added(Protocol):
-    """Counts that are added to a model's own, as `adaptive.Learned` has them."""
-
-    def counts(self, depth: int, history: np.ndarray) -> tuple[list[int], list[int], list[float]]:
-        """Rows of history (N, D), tokens and their counts after the last `depth` tokens."""
 
 
 def histories(
@@ -162,10 +155,10 @@ class Ngram:
             return history
         return np.concatenate([ids[:, None].astype(np.int32), history[:, :-1]], axis=1)
 
-    def estimate(self, history: np.ndarray, added: Added | None = None) -> Estimate:
-        """What each order expects after those histories (N, D), `added` counts among its own."""
+    def estimate(self, history: np.ndarray) -> Estimate:
+        """What each order expects after those histories (N, D)."""
         N, V = len(history), self.vocabulary
-        if N == 1 and added is None:
+        if N == 1:
             return self._estimate_one(tuple(history[0].tolist()))
         found = np.empty((N, self.order, V))
         known = np.empty((N, self.order - 1, 2))
@@ -175,9 +168,6 @@ class Ngram:
             if depth:
                 nodes = self._children(depth, nodes, history[:, depth - 1])
             counts = self._counts(depth, nodes)
-            if added is not None:
-                rows, symbols, more = added.counts(depth, history)
-                counts[rows, symbols] += more
             taken = self.discounts[depth][np.minimum(counts, 3).astype(np.intp)]
             totals, left = counts.sum(axis=1), taken.sum(axis=1)
             seen = totals > 0
@@ -249,13 +239,6 @@ class Ngram:
             return ABSENT
         found = int(keys.searchsorted(keys.dtype.type(wanted)))
         return found if keys[found] == wanted else ABSENT
-
-    def has(self, depth: int, history: np.ndarray, ids: np.ndarray) -> np.ndarray:
-        """Whether each of ids (N,) was counted after the last `depth` tokens of its history."""
-        nodes = np.zeros(len(history), np.int64)
-        for d in range(1, depth + 1):
-            nodes = self._children(d, nodes, history[:, d - 1])
-        return self._counts(depth, nodes)[np.arange(len(ids)), ids] > 0
 
     def _children(self, depth: int, parents: np.ndarray, tokens: np.ndarray) -> np.ndarray:
         """The nodes (N,) at a depth: those of the parents' contexts with one more token."""

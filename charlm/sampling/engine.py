@@ -227,9 +227,7 @@ def engine_of(model: Model, device: str = "cpu") -> Engine:
         engine: Engine = NumpyEngine(model.network, model.weights)
     else:
         engine = TorchEngine(model.network, model.weights, device)
-    if model.ngram is None:
-        return engine
-    return MixedEngine(engine, model.ngram, model.mixer)
+    return engine if model.counts is None else MixedEngine(engine, *model.counts)
 
 
 def _parted(arrays: Iterable[Any], sizes: Iterable[int]) -> State:

@@ -66,6 +66,10 @@ def begin(
     _share(config, ranks)
     if network_config.bidirectional and config.peek:
         raise ConfigError("a bidirectional network writes no text to peek at; leave --peek out.")
+    if network_config.bidirectional and config.ngram:
+        raise ConfigError(
+            "counts go from left to right, and a bidirectional network does not; leave --ngram out."
+        )
     if config.average == "nt-asgd" and not corpus.size("val").tokens:
         raise ConfigError(
             f"nt-asgd begins when validation stops getting better, and {corpus.path} has no"

@@ -30,13 +30,11 @@ from charlm.mixture import (
     PRODUCTS,
     Inputs,
     Mixer,
-    features_of,
     fitted,
     inputs,
     target_inputs,
 )
 from charlm.model_file import Model
-from charlm.network import Bidirectional, Network
 from charlm.ngram import Ngram, count, histories
 from charlm.ops import log_softmax
 from charlm.sampling.text import opening
@@ -62,12 +60,6 @@ class Mixed:
     nats_per_char: float = math.nan
     network_nats_per_char: float = math.nan
     ngram_nats_per_char: float = math.nan
-
-
-def is_wanted(corpus: Corpus, network: Network, config: TrainingConfig) -> bool:
-    """Whether counts are mixed with the network: not where it is bidirectional."""
-    has_text = corpus.size("train").tokens > 0
-    return has_text and bool(config.ngram) and not isinstance(network, Bidirectional)
 
 
 def counts_of(corpus: Corpus, config: TrainingConfig) -> Ngram:
@@ -96,8 +88,7 @@ def mixed(
     V = model.network.vocabulary
     prior = Mixer.prior(ngram.order, V)
     ids = corpus.ids("val")
-    kept = V if V <= PRODUCTS else 2
-    ids = ids[: min(round(len(ids) * share), MOST_LOGS // kept)].astype(np.int64)
+    ids = ids[: min(round(len(ids) * share), MOST_LOGS // kept_of(V))].astype(np.int64)
     if len(ids) < 2:
         return Mixed(replace(model, ngram=ngram, mixer=prior))
     text = _Text(model, ngram, corpus, ids, proceed)
@@ -112,20 +103,23 @@ def mixed(
 
 def seconds_needed(ngram: Ngram, tokens: int) -> float:
     """About how long `mixed` takes with so many validation tokens, beside reading them."""
-    J, V = ngram.order + 1, ngram.vocabulary
-    random = np.random.default_rng(0)
-    logs = random.standard_normal((BATCH, J, V)).astype(np.float32)
-    features = random.standard_normal((BATCH, features_of(ngram.order, V))).astype(np.float32)
-    history = np.zeros((BATCH, ngram.order - 1), np.int32)
+    V, history = ngram.vocabulary, np.zeros((BATCH, ngram.order - 1), np.int32)
+    targets = np.zeros(BATCH, np.int64)
+    known = np.zeros((BATCH, kept_of(V)), np.float32)
     began = time.monotonic()
-    Mixer.prior(ngram.order, V).gradient(Inputs(logs, features), np.zeros(BATCH, np.int64))
-    update_s = time.monotonic() - began
-    began = time.monotonic()
-    inputs(logs[:, 0], ngram.estimate(history))
+    given = _given(ngram, known, history, targets)
     batch_s = time.monotonic() - began
-    places = min(tokens, FITTED, FITTED_LOGS // (J * V))
+    began = time.monotonic()
+    Mixer.prior(ngram.order, V).gradient(given, targets)
+    update_s = time.monotonic() - began
+    places = min(tokens, FITTED, FITTED_LOGS // (given.logs.size // BATCH))
     batches = tokens / BATCH + 2 * places / BATCH
     return batches * batch_s + 2 * EPOCHS * places / BATCH * update_s
+
+
+def kept_of(vocabulary: int) -> int:
+    """How many numbers the mixing needs of what the network expects at a place."""
+    return vocabulary if vocabulary <= PRODUCTS else 2
 
 
 class _Text:
@@ -158,11 +152,7 @@ class _Text:
     def inputs(self, places: np.ndarray) -> Inputs:
         """What is mixed at some places."""
         known = self._network[:, places].T.astype(np.float32)
-        history = self._histories[places]
-        if self._whole:
-            return inputs(known, self._ngram.estimate(history))
-        logs, entropies = known.T
-        return target_inputs(logs, entropies, self._ngram.estimate_of(history, self.ids[places]))
+        return _given(self._ngram, known, self._histories[places], self.ids[places])
 
     def fitted(self, prior: Mixer, places: np.ndarray) -> Mixer:
         """The mixer that is fitted to some places, or to as many of them as there is room for."""
@@ -186,18 +176,24 @@ class _Text:
         return nats
 
 
+def _given(ngram: Ngram, known: np.ndarray, history: np.ndarray, ids: np.ndarray) -> Inputs:
+    """What is mixed after histories (N, D), where ids (N,) came.
+
+    `known` (N, V) are the network's log-probabilities, or of a large vocabulary (N, 2) those of
+    ids, and entropies.
+    """
+    if ngram.vocabulary <= PRODUCTS:
+        return inputs(known, ngram.estimate(history))
+    return target_inputs(*known.T, ngram.estimate_of(history, ids))
+
+
 class _WholeReader(ScannedReader):
     """A reader that tells the nats and then all log-probabilities of each token."""
 
     def __init__(self, model: Model, proceed: Proceed) -> None:
         weights = {name: torch.from_numpy(weight) for name, weight in model.weights.items()}
         super().__init__(model.network, model.network.arrange(weights), proceed)
-        self.figures = 1 + self.kept
-
-    @property
-    def kept(self) -> int:
-        """How many figures there are beside the nats."""
-        return self.network.vocabulary
+        self.figures = 1 + kept_of(model.network.vocabulary)
 
     def figures_of(self, x: Tensor, targets: np.ndarray) -> np.ndarray:
         """The figures (F, B, T) of targets (B, T), from what leaves the blocks (B, T, D)."""
@@ -222,8 +218,6 @@ class _WholeReader(ScannedReader):
 
 class _TargetReader(_WholeReader):
     """A reader that tells the nats of each token, and then its log-probability and the entropy."""
-
-    kept = 2
 
     def of_logs(self, logs: Tensor, ids: Tensor) -> np.ndarray:
         """The figures (2, N) of the log-probabilities (N, V) of ids (N,)."""

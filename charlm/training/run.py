@@ -60,7 +60,6 @@ class Run:
         self.standing = standing
         self.listener = listener
         self.ranks = trainer.ranks
-        self._mixes = mixing.is_wanted(corpus, trainer.network, trainer.config)
         self._keeper = Keeper(out, corpus, trainer, listener)
         self._elapsed_before = standing.elapsed_s
         self._started = started
@@ -87,8 +86,7 @@ class Run:
             if stopped is not None and self.standing.best_nats_per_char is None:
                 self._keeper.save_model(self.standing, self._elapsed(), None)
         self.ranks.parting = True
-        mixed, best = self.standing.mixed_nats_per_char, self.standing.best_nats_per_char
-        return Outcome(self.trainer.steps, best if mixed is None else mixed, stopped)
+        return Outcome(self.trainer.steps, self.standing.kept_nats_per_char, stopped)
 
     def _train(self) -> TrainingError | None:
         """Trains and saves until the run ends or is stopped, or gives what stood in its way."""
@@ -167,6 +165,7 @@ class Run:
         better = best is None or nats_per_char < best
         if better:
             standing.best_nats_per_char = nats_per_char
+            standing.mixed_nats_per_char = None
             standing.best_steps = trainer.steps
             standing.stale_validations = 0
             self._keeper.save_model(standing, self._elapsed(), score)
@@ -206,7 +205,7 @@ class Run:
 
     def _mix(self) -> bool:
         """Mixes counts into the best model; returns False where a signal came before that."""
-        if not self._mixes:
+        if not self.config.ngram:
             return True
         nats_per_char, stopped = math.nan, False
         if self.ranks.is_first:
@@ -319,7 +318,7 @@ class Run:
         whole_s = mixing_s = 0.0
         if self.ranks.is_first:
             whole_s = seconds_needed(self.network, self.trainer.weights, self.corpus)
-            if self._mixes:  # all is read once more then
+            if self.config.ngram:  # all is read once more then
                 tokens = self.corpus.size("val").tokens
                 mixing_s = whole_s + mixing.seconds_needed(self._ngram, tokens)
         whole_s, mixing_s = self.ranks.from_first(whole_s, mixing_s)

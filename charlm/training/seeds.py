@@ -105,7 +105,7 @@ def result_before(seed: int, run: Path) -> Result | None:
         standing, steps = Standing.from_dict(last.run), int(last.trainer["steps"])
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{run / directory.LAST_NAME} is damaged ({error}).") from error
-    return Result(seed, run, steps, standing.best_nats_per_char) if standing.finished else None
+    return Result(seed, run, steps, standing.kept_nats_per_char) if standing.finished else None
 
 
 def go(

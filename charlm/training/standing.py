@@ -43,6 +43,12 @@ class Standing:
     lowest_loss_nats: float | None = None  # of a report
     losses: list[Any] = field(default_factory=list)  # since the last report
 
+    @property
+    def kept_nats_per_char(self) -> float | None:
+        """What the model that is kept reached, with counts if it has them; None if not known."""
+        mixed = self.mixed_nats_per_char
+        return self.best_nats_per_char if mixed is None else mixed
+
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Standing":
         """The standing with these values. Raises TypeError for what a run never writes."""

@@ -53,6 +53,24 @@ def test_a_model_and_its_hash_in_a_state(charlm, model, tmp_path):
     assert tensors.keys() == {"logits", "0.0"}
 
 
+def test_the_counts_of_a_model(mixed_model):
+    found, _ = header(mixed_model / "model.safetensors")
+    about = json.loads(found["__metadata__"]["charlm"])
+    assert {"network_val_nats_per_char", "ngram_val_nats_per_char", "mixed_tokens"} <= set(
+        about["history"]
+    )
+    order = found["ngram.discounts"]["shape"][0]
+    tables = {name for name in found if name.startswith("ngram.")} - {"ngram.discounts"}
+    kinds = ("keys", "begins", "symbols", "counts")
+    assert tables == {f"ngram.{d}.{kind}" for d in range(order) for kind in kinds}
+    assert all(found[name]["dtype"][0] == "U" for name in tables)
+    mixer = {"mean", "scale", "w1", "b1", "w2", "b2"}
+    halves = ("", "first_half.", "second_half.")
+    assert {name for name in found if name.startswith("mixer.")} == {
+        f"mixer.{half}{name}" for half in halves for name in mixer
+    }
+
+
 def test_a_corpus(corpus):
     about = json.loads((corpus / "corpus.json").read_text())
     assert about.keys() <= keys("Corpus")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from charlm import Model, model_file
+from charlm.mixture import PRODUCTS
 from charlm.sampling.engine import engine_of
 
 TEXT = "the king shall have what you say.\nmy lord, i know not;\n" * 3
@@ -75,6 +76,94 @@ def test_what_is_compressed_comes_back(charlm, mixed_model):
     packed = charlm("compress", mixed_model, stdin=TEXT)
     assert packed.returncode == 0, packed.stderr
     assert charlm("decompress", mixed_model, stdin=packed.stdout).stdout.decode() == TEXT
+
+
+@pytest.mark.parametrize("more", [(), ("--adapt", "--adapt-lr", "0"), ("--cache", "9")])
+def test_what_learns_begins_from_the_mixture(charlm, mixed_model, corpus, tmp_path, more):
+    """With rate or weight 0 nothing is learned, and the figure is that of the mixture."""
+    (tmp_path / "text").write_text(TEXT)
+    weight = ("--cache-weight", 0) if "--cache" in more else ()
+    for read in (corpus, tmp_path / "text"):
+        plain, learning = (
+            json.loads(charlm("eval", mixed_model, read, "--json", *options).stdout)
+            for options in ((), (*more, *weight))
+        )
+        assert learning["nats_per_char"] == pytest.approx(plain["nats_per_char"], rel=1e-5)
+
+
+def test_a_text_compresses_to_what_it_scores(charlm, mixed_model, tmp_path):
+    (tmp_path / "text").write_text(TEXT * 5)
+    scored = json.loads(charlm("eval", mixed_model, tmp_path / "text", "--json").stdout)
+    packed = charlm("compress", mixed_model, tmp_path / "text").stdout
+    bits = scored["bits_per_char"] * len(TEXT * 5)
+    assert 8 * len(packed) == pytest.approx(bits, rel=0.02, abs=8 * 80)
+
+
+def test_counts_decide_what_is_another_model(charlm, mixed_model, model):
+    packed = charlm("compress", mixed_model, stdin=TEXT).stdout
+    done = charlm("decompress", model, stdin=packed)
+    assert done.returncode == 1
+    assert b"another model" in done.stderr
+
+
+def test_an_export_says_that_it_goes_without(charlm, mixed_model, model, tmp_path):
+    for run, said in ((mixed_model, True), (model, False)):
+        done = charlm("export", run, "--to", "torch", "-o", tmp_path / run.parent.name)
+        assert done.returncode == 0, done.stderr
+        assert (b"the network alone" in done.stderr) == said
+
+
+def test_they_are_not_for_both_sides(charlm, corpus, tmp_path):
+    both = ("--bidirectional", "--ngram", 3, "--steps", 1, "--width", 8)
+    done = charlm("train", corpus, "-o", tmp_path / "run", *both)
+    assert done.returncode == 1
+    assert b"leave --ngram out" in done.stderr
+
+
+def test_plot_and_report_take_it(charlm, mixed_model, tmp_path):
+    assert charlm("plot", mixed_model, "--json").returncode == 0
+    assert charlm("report", mixed_model, "-o", tmp_path / "page.html").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("prepared", "order"),
+    [(("--level", "word"), 3), (("--records", "line"), 4), (("--val", 0, "--level", "byte"), 1)],
+    ids=["many words", "records", "no validation text"],
+)
+def test_every_kind_of_corpus(charlm, tmp_path, prepared, order):
+    """What is trained is what is evaluated; words are so many that probabilities are added."""
+    random = np.random.default_rng(0)
+    words = [f"{a}{b}{c}" for a in "bdfgklmnprst" for b in "aeiou" for c in "bdfgklmnprstvwxyz"]
+    lines = (" ".join(random.choice(words + ["the"] * 800, 6)) for _ in range(1500))
+    (tmp_path / "text").write_text("".join(f"{line}\n" for line in lines))
+    data, run = tmp_path / "data", tmp_path / "run"
+    assert charlm("prep", tmp_path / "text", "-o", data, *prepared).returncode == 0
+    small = ("--steps", 20, "--width", 16, "--batch", 4, "--seed", 1, "--device", "cpu")
+    done = charlm("train", data, "-o", run, "--ngram", order, *small)
+    assert done.returncode == 0, done.stderr
+    about = json.loads(charlm("info", run, "--json").stdout)
+    assert (about["tokenizer"]["vocabulary"] > PRODUCTS) == ("word" in prepared)
+    if 0 in prepared:
+        assert about["history"]["val_nats_per_char"] is None
+        found = json.loads(charlm("eval", run, tmp_path / "text", "--json").stdout)
+        assert 0 < found["nats_per_char"] < math.log(256)
+    else:
+        found = json.loads(charlm("eval", run, data, "--json").stdout)
+        expected = about["history"]["val_nats_per_char"]
+        assert found["nats_per_char"] == pytest.approx(expected, rel=1e-4)
+    assert sum(one.probability for one in Model.load(run).next("the")) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_run_resumed_is_mixed_as_the_uninterrupted_one(charlm, corpus, tmp_path):
+    options = ("--ngram", 3, "--width", 16, "--batch", 4, "--context", 16, "--device", "cpu")
+    common = ("train", corpus, "-o", tmp_path / "whole", "--seed", 1, "--schedule", "constant")
+    assert charlm(*common, "--warmup", 0, "--steps", 40, *options).returncode == 0
+    half = ("train", corpus, "-o", tmp_path / "half", "--seed", 1, "--schedule", "constant")
+    assert charlm(*half, "--warmup", 0, "--steps", 20, *options).returncode == 0
+    assert charlm("train", "--resume", tmp_path / "half", "--steps", 40).returncode == 0
+    whole, resumed = (model_file.load(tmp_path / name) for name in ("whole", "half"))
+    assert resumed.history["steps"] == whole.history["steps"] == 40
+    assert resumed.hash == whole.hash
 
 
 def test_a_copy_says_the_same(loaded):
