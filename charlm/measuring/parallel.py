@@ -136,7 +136,8 @@ def text_figures(
     length = len(ids) // rows
     begins = np.arange(rows) * length
     edges = [0, *(MEET << i for i in range(length.bit_length()) if MEET << i < length), length]
-    found = np.empty((reader.figures, rows, length))
+    whole = np.empty((reader.figures, len(ids)))
+    found = whole[:, : rows * length].reshape(reader.figures, rows, length)  # a view
     text = _Text(reader, ids, last)
     state = _warmed_up(text, begins, first)
     states = [state]  # of all rows at each edge
@@ -170,7 +171,8 @@ def text_figures(
         take_rows(states[-1], [rows - 1]),
         advance,
     )
-    return np.concatenate([found.reshape(len(found), -1), rest[:, 0]], axis=1), state
+    whole[:, rows * length :] = rest[:, 0]
+    return whole, state
 
 
 def record_figures(

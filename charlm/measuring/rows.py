@@ -15,7 +15,7 @@ class Rows:
 
     def __init__(self, texts: list[np.ndarray], *, favourites: bool = False) -> None:
         lengths = np.array([len(ids) for ids in texts])
-        self.ids = np.concatenate(texts)
+        self.ids = texts[0] if len(texts) == 1 else np.concatenate(texts)
         self.nats = np.empty(len(self.ids))
         self.favourites = np.empty(len(self.ids), dtype=np.int64) if favourites else None
         self.favourite_nats = np.empty(len(self.ids)) if favourites else None
