@@ -112,9 +112,9 @@ def seconds_needed(ngram: Ngram, tokens: int) -> float:
     began = time.monotonic()
     Mixer.prior(ngram.order, V).gradient(given, targets)
     update_s = time.monotonic() - began
-    places = min(tokens, FITTED, FITTED_LOGS // (given.logs.size // BATCH))
-    batches = tokens / BATCH + 2 * places / BATCH
-    return batches * batch_s + 2 * EPOCHS * places / BATCH * update_s
+    most = min(FITTED, FITTED_LOGS // (given.logs.size // BATCH))
+    fitted_to = 2 * min(tokens // 2, most) + min(tokens, most)  # the halves, and all
+    return ((tokens + fitted_to) * batch_s + EPOCHS * fitted_to * update_s) / BATCH
 
 
 def kept_of(vocabulary: int) -> int:
