@@ -3,7 +3,7 @@
 import math
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +11,12 @@ from charlm.cli.bars import Bar
 from charlm.cli.options import PATH, knob_options, take
 from charlm.cli.shading import figure, json_line
 from charlm.config import UNKNOWN_POLICIES, AdaptationConfig
+
+if TYPE_CHECKING:
+    from charlm.measuring.evaluation import Evaluation
+
+# The columns of the table of parts.
+TABLE = ("bits_per_char", "nats_per_char", "bits_per_byte", "perplexity")
 
 
 @click.command("eval", short_help="Measure how well a model predicts a text.")
@@ -31,6 +37,9 @@ from charlm.config import UNKNOWN_POLICIES, AdaptationConfig
     type=click.Choice(["nanogpt"]),
     help="Also tell what another program's protocol would find.",
 )
+@click.option(
+    "--parts", is_flag=True, help="Also what the network alone and the counts alone (--ngram) cost."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @knob_options(AdaptationConfig)
 def command(
@@ -39,6 +48,7 @@ def command(
     split: str | None,
     unknown: str | None,
     protocol: str | None,
+    parts: bool,
     as_json: bool,
     **knobs: Any,
 ) -> None:
@@ -57,6 +67,9 @@ def command(
     expectation: windows of 256 tokens, each from a cold start with one token known. A window's
     first tokens are predicted from next to nothing, so this figure is higher.
 
+    --parts adds the figures of the network alone and of the counts alone, their highest order, for
+    a model made with `charlm train --ngram`.
+
     With --adapt (dynamic evaluation) and --cache (a neural cache) MODEL learns the text on its way,
     from record to record too; each token is still predicted before anything is learned from it.
 
@@ -65,6 +78,7 @@ def command(
     charlm eval run data --adapt --cache 1000
     charlm eval run data --split test --protocol nanogpt
     charlm eval run other.txt --unknown skip
+    charlm eval run data --parts
     cat new.txt | charlm eval run --json | jq .bits_per_char
     """
     from_stdin = str(text) == "-"
@@ -78,6 +92,8 @@ def command(
     config = take(AdaptationConfig, knobs)
     if protocol is not None and not config.off:
         raise click.UsageError("--protocol reads windows apart, from which nothing is learned.")
+    if parts and not config.off:
+        raise click.UsageError("--parts reads without learning; leave --adapt and --cache out.")
 
     from charlm.measuring import evaluation
 
@@ -88,20 +104,15 @@ def command(
     else:
         found = evaluation.of_file(loaded, text, unknown)
     cold = protocol == "nanogpt"
-    with Bar(evaluation.tokens_read(loaded, found, cold=cold), "tokens") as bar:
-        result = evaluation.evaluate(loaded, found, config, cold=cold, advance=bar.update)
+    also = {"cold": cold, "parts": parts}
+    with Bar(evaluation.tokens_read(loaded, found, **also), "tokens") as bar:
+        result = evaluation.evaluate(loaded, found, config, **also, advance=bar.update)
     score = result.score
     about: dict[str, Any] = {"model": str(model), "text": "stdin" if from_stdin else str(text)}
     if of_corpus:
         about["split"] = split
+    about |= _figures(result)
     about |= {
-        "bits_per_char": score.bits_per_char,
-        "bits_per_char_low": result.low_nats_per_char / math.log(2),
-        "bits_per_char_high": result.high_nats_per_char / math.log(2),
-        "nats_per_char": score.nats_per_char,
-        "bits_per_byte": score.bits_per_byte,
-        "perplexity": score.perplexity,
-        "perplexity_excluding_unknown": score.perplexity_excluding_unknown,
         "tokens": score.tokens,
         "chars": score.chars,
         "bytes": score.bytes,
@@ -109,15 +120,42 @@ def command(
         "unread": score.unread,
     }
     if result.cold_nats is not None:
-        about["nanogpt_nats_per_token"] = result.cold_nats
-    # What cannot be told, such as the interval of one record, is no number.
-    about = {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in about.items()
-    }
+        about["nanogpt_nats_per_token"] = _number(result.cold_nats)
+    by_part = {name: _figures(part) for name, part in result.parts.items()}
     if as_json:
-        click.echo(json_line(about))
+        click.echo(json_line(about | ({"parts": by_part} if parts else {})))
         return
     width = max(map(len, about))
     for name, value in about.items():
         click.echo(f"{name:<{width}}  {figure(value)}")
+    if parts:
+        click.echo()
+        _write_table({"mixture": about} | by_part)
+
+
+def _figures(result: "Evaluation") -> dict[str, float | None]:
+    """What a text costs, by name; None for what cannot be told, as the interval of one record."""
+    score = result.score
+    figures = {
+        "bits_per_char": score.bits_per_char,
+        "bits_per_char_low": result.low_nats_per_char / math.log(2),
+        "bits_per_char_high": result.high_nats_per_char / math.log(2),
+        "nats_per_char": score.nats_per_char,
+        "bits_per_byte": score.bits_per_byte,
+        "perplexity": score.perplexity,
+        "perplexity_excluding_unknown": score.perplexity_excluding_unknown,
+    }
+    return {name: _number(value) for name, value in figures.items()}
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _write_table(rows: dict[str, dict[str, Any]]) -> None:
+    """Writes a line of the main figures for each row, under their names."""
+    width = max(map(len, rows))
+    click.echo("  ".join([" " * width, *TABLE]))
+    for name, row in rows.items():
+        cells = (f"{figure(row[column]):>{len(column)}}" for column in TABLE)
+        click.echo("  ".join([f"{name:<{width}}", *cells]))

@@ -1,7 +1,7 @@
 """How well a model predicts a split of a corpus, or a text read as its corpus would have been."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from charlm.measuring.symbols import (
     unread_of_corpus,
 )
 from charlm.model_file import Model
-from charlm.sampling.engine import engine_of
+from charlm.sampling.engine import Engine, engine_of, parts_of
 from charlm.sampling.text import opening
 from charlm.score import Score
 from charlm.untrusted import fits
@@ -51,13 +51,15 @@ class Evaluation:
     """How well a text was predicted, and how sure that is.
 
     The bounds are those of a 95 % interval of the bits per character, in nats; NaN for a text too
-    short for one. `cold_nats` is the mean nats per token of cold windows, None where not asked for.
+    short for one. `cold_nats` is the mean nats per token of cold windows, None where not asked for,
+    and `parts` have what the parts of a mixture cost alone, by the names of `engine.parts_of`.
     """
 
     score: Score
     low_nats_per_char: float
     high_nats_per_char: float
-    cold_nats: float | None
+    cold_nats: float | None = None
+    parts: dict[str, "Evaluation"] = field(default_factory=dict)
 
 
 def load(path: Path) -> Model:
@@ -141,6 +143,7 @@ def evaluate(
     config: AdaptationConfig = PLAINLY,
     *,
     cold: bool = False,
+    parts: bool = False,
     advance: Callable[[int], None] = lambda tokens: None,
 ) -> Evaluation:
     """How well the model predicts the text, every token once, learning from it as `config` says.
@@ -151,6 +154,9 @@ def evaluate(
     each read from the initial state. It is higher: a window's first tokens are predicted from
     next to nothing. Raises ConfigError for it where the model is of records, DataError where the
     text is a single token.
+
+    With `parts` also what the network alone and the counts alone cost. Raises ConfigError for it
+    where the model has no counts, or learns.
     """
     if cold and model.records != "none":
         raise ConfigError(
@@ -160,19 +166,33 @@ def evaluate(
     ids = text.symbols.read
     if cold and len(ids) < 2:
         raise DataError("nanoGPT's protocol needs two tokens at least; leave --protocol out.")
+    if parts and not config.off:
+        raise ConfigError("the parts of a mixture are read without learning; leave --parts out.")
+    alone = parts_of(model) if parts else {}
     boundary = None if model.records == "none" else model.tokenizer.boundary
     found = [_nats(one, text, config, boundary, advance) for one in _held_out(model, text)]
     first = np.arange(len(ids)) < (text.mixed + 1) // 2
-    nats, ids = text.symbols.priced(np.where(first, found[0], found[-1])), text.symbols.ids
+    whole = _evaluation(text, np.where(first, found[0], found[-1]), boundary)
+    ids = text.symbols.ids
+    mean = float(cold_nats(engine_of(model), ids, WINDOW, advance).mean()) if cold else None
+    by_part = {
+        name: _evaluation(text, _engine_nats(engine, text, boundary, advance), boundary)
+        for name, engine in alone.items()
+    }
+    return replace(whole, cold_nats=mean, parts=by_part)
+
+
+def tokens_read(model: Model, text: Text, *, cold: bool = False, parts: bool = False) -> int:
+    """How many tokens `evaluate` reads, some of them several times."""
+    return len(text.symbols.read) * (len(_held_out(model, text)) + cold + 2 * parts)
+
+
+def _evaluation(text: Text, nats: np.ndarray, boundary: int | None) -> Evaluation:
+    """What it comes to that the symbols that are read cost `nats` (T,)."""
+    nats, ids = text.symbols.priced(nats), text.symbols.ids
     begins = block_begins(len(ids)) if boundary is None else record_begins(ids, boundary)
     bounds = interval(np.add.reduceat(nats, begins), np.add.reduceat(text.own_chars, begins))
-    mean = float(cold_nats(engine_of(model), ids, WINDOW, advance).mean()) if cold else None
-    return Evaluation(text.symbols.score(nats), *bounds, mean)
-
-
-def tokens_read(model: Model, text: Text, *, cold: bool = False) -> int:
-    """How many tokens `evaluate` reads, some of them twice."""
-    return len(text.symbols.read) * (len(_held_out(model, text)) + cold)
+    return Evaluation(text.symbols.score(nats), *bounds)
 
 
 def _held_out(model: Model, text: Text) -> list[Model]:
@@ -193,15 +213,21 @@ def _nats(
     advance: Callable[[int], None],
 ) -> np.ndarray:
     """The nats (T,) of the text's tokens."""
-    ids = text.symbols.read
     if not config.off:
         reader = adaptation.reader_of(model.network, model.weights, config, model.counts)
         for id in text.opening:
             reader.given(id)
-        return adaptation.text_nats(reader, ids, boundary, advance)
+        return adaptation.text_nats(reader, text.symbols.read, boundary, advance)
+    return _engine_nats(engine_of(model), text, boundary, advance)
+
+
+def _engine_nats(
+    engine: Engine, text: Text, boundary: int | None, advance: Callable[[int], None]
+) -> np.ndarray:
+    """The nats (T,) of the text's tokens by an engine, which learns nothing."""
     if boundary is None:
-        return text_nats(engine_of(model), ids, text.opening, advance)
-    return records_nats(engine_of(model), ids, boundary, advance)
+        return text_nats(engine, text.symbols.read, text.opening, advance)
+    return records_nats(engine, text.symbols.read, boundary, advance)
 
 
 def _of_record(symbolizer: Symbolizer, record: Record) -> Symbols:

@@ -8,6 +8,7 @@ Ids and logits are numpy arrays in both. A state is the network's: per part a tu
 
 import itertools
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any, Protocol
 
@@ -221,6 +222,31 @@ class MixedEngine:
         return (*network, (np.concatenate([state[-1][0] for state in states]),))
 
 
+class NgramEngine:
+    """An engine whose logits (B, V), float64, are the counts' alone: log p of the highest order.
+
+    A state is the history as its one part.
+    """
+
+    def __init__(self, ngram: Ngram) -> None:
+        self.ngram = ngram
+        self.start = self.vocabulary = ngram.vocabulary
+        self.logits_per_token = ngram.order * ngram.vocabulary
+
+    def initial_state(self, batch: int) -> State:
+        """The state of `batch` rows before anything was read."""
+        return ((self.ngram.initial_history(batch),),)
+
+    def step(self, ids: np.ndarray, state: State) -> tuple[np.ndarray, State]:
+        """The logits (B, V) of what follows ids (B,), and the next state."""
+        history = self.ngram.advanced(state[0][0], ids)
+        return np.log(self.ngram.estimate(history).p[:, -1]), ((history,),)
+
+    def join(self, states: Sequence[State]) -> State:
+        """The rows of all states in one, in that order."""
+        return join(np, states)
+
+
 def engine_of(model: Model, device: str = "cpu") -> Engine:
     """The engine that steps this model on `device`. Raises ConfigError for one not there."""
     if device == "cpu":
@@ -228,6 +254,20 @@ def engine_of(model: Model, device: str = "cpu") -> Engine:
     else:
         engine = TorchEngine(model.network, model.weights, device)
     return engine if model.counts is None else MixedEngine(engine, *model.counts)
+
+
+def parts_of(model: Model) -> dict[str, Engine]:
+    """The engines of what a mixture is made of, each by itself: "network" and "ngram".
+
+    Raises ConfigError where the model has no counts.
+    """
+    if model.ngram is None:
+        raise ConfigError(
+            "the model is a network alone, without counts, and has no other parts; leave --parts"
+            " out, or give a model made with charlm train --ngram."
+        )
+    network = engine_of(replace(model, ngram=None, mixer=None))
+    return {"network": network, "ngram": NgramEngine(model.ngram)}
 
 
 def _parted(arrays: Iterable[Any], sizes: Iterable[int]) -> State:

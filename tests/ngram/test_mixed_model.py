@@ -148,9 +148,12 @@ def test_every_kind_of_corpus(charlm, tmp_path, prepared, order):
         found = json.loads(charlm("eval", run, tmp_path / "text", "--json").stdout)
         assert 0 < found["nats_per_char"] < math.log(256)
     else:
-        found = json.loads(charlm("eval", run, data, "--json").stdout)
+        found = json.loads(charlm("eval", run, data, "--json", "--parts").stdout)
         expected = about["history"]["val_nats_per_char"]
         assert found["nats_per_char"] == pytest.approx(expected, rel=1e-4)
+        for name, part in found["parts"].items():
+            expected = about["history"][f"{name}_val_nats_per_char"]
+            assert part["nats_per_char"] == pytest.approx(expected, rel=1e-4)
     assert sum(one.probability for one in Model.load(run).next("the")) == pytest.approx(1, abs=1e-5)
 
 

@@ -78,6 +78,7 @@ def test_a_bar_comes_to_the_end_of_the_text(model, tmp_path, monkeypatch, bars_s
     "args",
     [
         ["eval", "model", "text", "--protocol", "nanogpt"],
+        ["eval", "mixed", "text", "--parts"],
         ["inspect", "model", "text", "--memory", "--back", "10"],
         ["inspect", "model", "text", "--gradient", "--back", "10"],
         ["report", "model", "-o", "page"],
@@ -88,13 +89,15 @@ def test_a_bar_comes_to_the_end_of_the_text(model, tmp_path, monkeypatch, bars_s
     ],
     ids=" ".join,
 )
-def test_a_bar_comes_to_its_end(model, both_sides_model, tmp_path, monkeypatch, bars_shown, args):
+def test_a_bar_comes_to_its_end(
+    model, mixed_model, both_sides_model, tmp_path, monkeypatch, bars_shown, args
+):
     (tmp_path / "text").write_text(KNOWN * 40)
     (tmp_path / "one").write_text(KNOWN.replace("\n", " ") * 20)
     (tmp_path / "gaps").write_text("the k___ shall have ___ own again.\n")
     (tmp_path / "gap").write_text("the k___ shall have his own again.\n")
     monkeypatch.chdir(tmp_path)
-    given = {"model": str(model), "both": str(both_sides_model)}
+    given = {"model": str(model), "mixed": str(mixed_model), "both": str(both_sides_model)}
     assert main([given.get(arg, arg) for arg in args]) == 0
     assert bars_shown
     for bar in bars_shown:
