@@ -173,7 +173,6 @@ def evaluate(
     found = [_nats(one, text, config, boundary, advance) for one in _held_out(model, text)]
     first = np.arange(len(ids)) < (text.mixed + 1) // 2
     whole = _evaluation(text, np.where(first, found[0], found[-1]), boundary)
-    ids = text.symbols.ids
     mean = float(cold_nats(engine_of(model), ids, WINDOW, advance).mean()) if cold else None
     by_part = {
         name: _evaluation(text, _engine_nats(engine, text, boundary, advance), boundary)

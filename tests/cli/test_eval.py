@@ -148,6 +148,15 @@ def test_nanogpts_figure_is_that_of_cold_windows(charlm, model, corpus):
     assert found["nanogpt_nats_per_token"] == pytest.approx(np.mean(nats), rel=1e-5)
 
 
+def test_cold_windows_are_of_what_is_read(charlm, model):
+    """What is skipped is in no window, as it is in no text."""
+    line = "the king shall have his own again.\n"
+    protocol = ("--protocol", "nanogpt", "--unknown", "skip")
+    strange = evaluate(charlm, model, *protocol, stdin=line.replace("k", "☃k") * 20)
+    plain = evaluate(charlm, model, *protocol, stdin=line * 20)
+    assert strange["nanogpt_nats_per_token"] == pytest.approx(plain["nanogpt_nats_per_token"])
+
+
 def test_the_lines_are_names_and_values(charlm, model, corpus):
     lines = charlm("eval", model, corpus).stdout.decode().splitlines()
     found = evaluate(charlm, model, corpus)
