@@ -11,8 +11,8 @@ ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared" / "data"
 
 
-def figure(name: str, value: float, unit: str, *, target: str = "", how: str = "") -> None:
-    """Prints one figure as a JSON line."""
+def figure(name: str, value: float | None, unit: str, *, target: str = "", how: str = "") -> None:
+    """Prints one figure as a JSON line; None is one that is not available."""
     row = {"figure": name, "value": value, "unit": unit, "target": target, "how": how}
     print(json.dumps(row, ensure_ascii=False), flush=True)
 
@@ -40,4 +40,12 @@ def tiny_shakespeare() -> Path:
     path = SHARED / "tinyshakespeare.txt"
     if not path.exists():
         raise SystemExit(f"{path} is not here; `charlm corpus cat tiny-shakespeare` fetches it.")
+    return path
+
+
+def war_and_peace() -> Path:
+    """The novel as Karpathy, Johnson and Fei-Fei measured it (2015, arXiv:1506.02078)."""
+    path = SHARED / "war_and_peace.txt"
+    if not path.exists():
+        raise SystemExit(f"{path} is not here; it is warpeace_input.txt of that paper's authors.")
     return path

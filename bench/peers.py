@@ -3,6 +3,10 @@
 The recipe is that of karpathy/nanoGPT's README: 4 blocks of width 128, windows of 64 characters, 12
 of them an update, no dropout. It is written here with torch's own layers, and its schedule is given
 all of the time; starting and validating are not counted against it, as they are against charlm.
+
+`counts` has beside it the recipe of karpathy/char-rnn: an LSTM of 2 layers of 128 on one-hot
+characters, 50 streams of 50 characters an update, RMSprop, gradients clipped to 5 each, the rate
+0.97 times less with each epoch from the tenth on, no dropout.
 """
 
 import json
@@ -13,6 +17,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +30,8 @@ CHARLM = str(Path(sys.executable).parent / "charlm")
 BUDGET_S, SEEDS = 133, (1,)
 WIDTH, HEADS, BLOCKS, WINDOW, ROWS = 128, 4, 4, 64, 12
 PEAK_LR, LEAST_LR, WARMUP_SHARE = 1e-3, 1e-4, 0.05
+RNN_LAYERS, RNN_WIDTH, RNN_ROWS, RNN_CONTEXT = 2, 128, 50, 50
+RNN_LR, RNN_DECAY, RNN_DECAY_AFTER, RNN_CLIP = 2e-3, 0.97, 10, 5.0
 SEEN = WINDOW // 2  # what a predicted character has at least before it
 
 
@@ -61,9 +68,8 @@ def windows(ids: Tensor, starts: Tensor) -> tuple[Tensor, Tensor]:
     return found[:, :-1], found[:, 1:]
 
 
-def train(ids: Tensor, vocabulary: int, seconds: float, seed: int) -> Transformer:
+def train_transformer(ids: Tensor, vocabulary: int, seconds: float) -> Transformer:
     """The network after so many seconds."""
-    torch.manual_seed(seed)
     network = Transformer(vocabulary)
     matrices = [p for p in network.parameters() if p.ndim > 1]
     vectors = [p for p in network.parameters() if p.ndim < 2]
@@ -84,9 +90,8 @@ def train(ids: Tensor, vocabulary: int, seconds: float, seed: int) -> Transforme
 
 
 @torch.inference_mode()
-def validate(network: Transformer, ids: Tensor) -> float:
+def transformer_nats(network: Transformer, ids: Tensor) -> float:
     """Nats per character, every character but the first predicted once, with SEEN before it."""
-    network.eval()
     nats, count = 0.0, 0
     for begin in range(0, len(ids) - 1, SEEN):
         x = ids[max(0, begin - SEEN) : begin + SEEN]
@@ -98,11 +103,90 @@ def validate(network: Transformer, ids: Tensor) -> float:
     return nats / count
 
 
-def recipe(data: Path, seed: int) -> float:
-    """What the recipe reaches on a corpus."""
-    command = [sys.executable, "-m", "bench.peers", str(data), str(seed)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+class CharRnn(nn.Module):
+    """The network of char-rnn."""
+
+    def __init__(self, vocabulary: int) -> None:
+        super().__init__()
+        self.vocabulary = vocabulary
+        self.lstm = nn.LSTM(vocabulary, RNN_WIDTH, RNN_LAYERS, batch_first=True)
+        self.head = nn.Linear(RNN_WIDTH, vocabulary)
+        for p in self.parameters():
+            nn.init.uniform_(p, -0.08, 0.08)
+        for layer in range(RNN_LAYERS):  # gates: input, forget, cell, output
+            bias = getattr(self.lstm, f"bias_ih_l{layer}")
+            nn.init.ones_(bias.data[RNN_WIDTH : 2 * RNN_WIDTH])
+
+    def forward(self, ids: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        """The logits (B, T, V) of what follows each of ids (B, T), and the state after them."""
+        x = nn.functional.one_hot(ids, self.vocabulary).float()
+        y, state = self.lstm(x, state)
+        return self.head(y), state
+
+
+def train_char_rnn(ids: Tensor, vocabulary: int, seconds: float) -> CharRnn:
+    """The network after so many seconds."""
+    network = CharRnn(vocabulary)
+    optimizer = torch.optim.RMSprop(network.parameters(), RNN_LR, alpha=0.95, eps=1e-8)
+    rows = ids[: (len(ids) - 1) // RNN_ROWS * RNN_ROWS].view(RNN_ROWS, -1)
+    targets = ids[1 : rows.numel() + 1].view(RNN_ROWS, -1)
+    updates, step, state = max(1, rows.shape[1] // RNN_CONTEXT), 0, None
+    began = time.perf_counter()
+    while time.perf_counter() - began < seconds:
+        epoch, place = divmod(step, updates)
+        if not place:
+            state = None
+            for group in optimizer.param_groups:
+                group["lr"] = RNN_LR * RNN_DECAY ** max(0, epoch - RNN_DECAY_AFTER)
+        part = slice(place * RNN_CONTEXT, (place + 1) * RNN_CONTEXT)
+        logits, state = network(rows[:, part], state)
+        state = tuple(one.detach() for one in state)
+        nn.functional.cross_entropy(logits.flatten(0, 1), targets[:, part].flatten()).backward()
+        nn.utils.clip_grad_value_(network.parameters(), RNN_CLIP)
+        optimizer.step()
+        optimizer.zero_grad()
+        step += 1
+    return network
+
+
+@torch.inference_mode()
+def char_rnn_nats(network: CharRnn, ids: Tensor) -> float:
+    """Nats per character, every character but the first predicted once, after all before it."""
+    nats, state = 0.0, None
+    for begin in range(0, len(ids) - 1, 1 << 12):
+        y = ids[begin + 1 : begin + 1 + (1 << 12)]
+        logits, state = network(ids[None, begin : begin + len(y)], state)
+        nats += float(nn.functional.cross_entropy(logits[0], y, reduction="sum"))
+    return nats / (len(ids) - 1)
+
+
+RECIPES = {
+    "nanoGPT": (train_transformer, transformer_nats),
+    "char-rnn": (train_char_rnn, char_rnn_nats),
+}
+
+
+def recipe(data: Path, seed: int, name: str = "nanoGPT", seconds: float = BUDGET_S) -> float:
+    """The nats per character of the held-out split that a recipe reaches on a corpus."""
+    command = [sys.executable, "-m", "bench.peers", str(data), str(seed), name, str(seconds)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout)
+
+
+def reached(corpus: Corpus, seed: int, name: str, seconds: float) -> float:
+    """The same, in this process. The held-out split is the test split where there is one.
+
+    It is read after a newline, as charlm reads a text, so that each of its characters is predicted.
+    """
+    split = "test" if corpus.size("test").tokens else "val"
+    train_ids, held_out = (
+        torch.from_numpy(corpus.ids(part).astype("int64")) for part in ("train", split)
+    )
+    train, nats = RECIPES[name]
+    torch.manual_seed(seed)
+    network = train(train_ids, corpus.tokenizer.vocabulary, seconds).eval()
+    newline = torch.tensor(corpus.tokenizer.encode("\n"))
+    return nats(network, torch.cat([newline, held_out]))
 
 
 def ours(data: Path, seed: int, run: Path) -> float:
@@ -132,9 +216,7 @@ def main() -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        corpus = Corpus(Path(sys.argv[1]))
-        parts = {part: torch.tensor(corpus.ids(part).astype("int64")) for part in ("train", "val")}
-        trained = train(parts["train"], corpus.tokenizer.vocabulary, BUDGET_S, int(sys.argv[2]))
-        print(validate(trained, parts["val"]))
+        data, seed, name, seconds = sys.argv[1:]
+        print(reached(Corpus(Path(data)), int(seed), name, float(seconds)))
     else:
         main()
