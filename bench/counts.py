@@ -28,7 +28,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +37,6 @@ from bench import ppmd
 from bench.adapting import charlm
 from bench.measure import figure, tiny_shakespeare, war_and_peace
 from bench.peers import RECIPES, recipe
-from charlm import model_file
 from charlm.corpus import Corpus
 from charlm.ngram import Ngram, count, histories
 from charlm.sampling.text import opening
@@ -168,33 +167,28 @@ def at_budget(
 
 
 def of_model(run: Path, data: Path, split: str, refusals: dict[str, str]) -> dict[str, float]:
-    """Nats per character of a split by a run's model, by its parts, and as it adapts.
+    """Nats per character of a split by a run's model, by each part of it, and as it adapts.
 
     What `charlm eval` refuses is noted in `refusals`.
     """
     evaluated = ("eval", run, data, "--split", split, "--json")
-    found = {"charlm": nats_of(*evaluated)}
-    model = model_file.load(run)
-    if model.ngram is not None:
-        alone = run / "network-alone.safetensors"
-        model_file.save(replace(model, ngram=None, mixer=None), alone)
-        found["charlm, the network alone"] = nats_of("eval", alone, *evaluated[2:])
-        title = f"charlm, the counts alone (order {model.ngram.order})"
-        found[title] = ngram_nats(model.ngram, Corpus(data), split)
+    ngram = json.loads(charlm("info", run, "--json")).get("ngram")
+    static = json.loads(charlm(*evaluated, *(["--parts"] if ngram else [])))
+    found = {"charlm": static["nats_per_char"]}
+    if ngram:
+        titles = {"network": "the network alone", "ngram": f"counts alone (order {ngram['order']})"}
+        for part, title in titles.items():
+            found[f"charlm, {title}"] = static["parts"][part]["nats_per_char"]
     for options in ADAPTING:
         try:
-            found[f"charlm {options}"] = nats_of(*evaluated, *options.split())
+            adapted = json.loads(charlm(*evaluated, *options.split()))
+            found[f"charlm {options}"] = adapted["nats_per_char"]
         except subprocess.CalledProcessError as error:
             said = error.stderr.decode().strip().splitlines()
             if options == "--adapt" or "Traceback (most recent call last):" in said:
                 raise
             refusals[f"charlm {options}"] = said[-1].replace("|", "/")
     return found
-
-
-def nats_of(*arguments: object) -> float:
-    """The nats per character that `charlm eval` gives."""
-    return json.loads(charlm(*arguments))["nats_per_char"]
 
 
 def numbers(kind: type) -> Callable[[str], tuple]:
