@@ -19,14 +19,19 @@ def knob(
     choices: tuple[str, ...] | None = None,
     unit: str | None = None,
     short: str | None = None,
+    bare: str | None = None,
 ) -> Any:
     """A dataclass field that knows its range and its help; `None` as default means "off".
 
     `low` and `high` belong to the range, `above` and `below` do not. `unit="duration"` reads
-    "90", "90s", "10m" or "1.5h" on the command line and holds seconds.
+    "90", "90s", "10m" or "1.5h" on the command line and holds seconds. `bare` is what the option
+    means without a value.
     """
     limits = {"low": low, "high": high, "above": above, "below": below}
-    metadata = {"help": help, "limits": limits, "choices": choices, "unit": unit, "short": short}
+    metadata = {
+        "help": help, "limits": limits, "choices": choices, "unit": unit, "short": short,
+        "bare": bare,
+    }  # fmt: skip
     return field(default=default, metadata=metadata)
 
 

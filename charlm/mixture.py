@@ -43,6 +43,14 @@ class Inputs:
         return Inputs(self.logs[rows], self.features[rows])
 
 
+def joined(parts: Sequence[Inputs]) -> Inputs:
+    """The places of all parts, one after another."""
+    return Inputs(
+        np.concatenate([part.logs for part in parts]),
+        np.concatenate([part.features for part in parts]),
+    )
+
+
 def inputs(logits: np.ndarray, estimate: Estimate) -> Inputs:
     """What is to be mixed, from the network's logits (N, V) and what the counts expect."""
     network = log_softmax(np, logits)
@@ -148,10 +156,9 @@ class Mixer:
         Where `given` is of one token each, it is the target.
         """
         x, hidden, weights = self._gate(given.features)
-        rows = np.arange(len(targets))
-        one = given.logs.shape[-1] == 1
-        own = given.logs[rows, :, 0 if one else targets]  # (N, J)
-        if one:
+        rows, V = np.arange(len(targets)), given.logs.shape[-1]
+        own = given.logs[rows, :, 0 if V == 1 else targets]  # (N, J)
+        if V == 1 or V > PRODUCTS:
             shares = log_softmax(np, weights) + own
             nats = -logsumexp(np, shares, -1)
             by_weight = np.exp(log_softmax(np, weights)) - np.exp(shares + nats)
@@ -186,19 +193,38 @@ def fitted(prior: Mixer, given: Inputs, targets: np.ndarray) -> Mixer:
     arrays["mean"] = given.features.mean(axis=0)
     arrays["scale"] = 1 / (given.features.std(axis=0) + LEAST_DEVIATION)
     mixer, random = Mixer(arrays), np.random.default_rng(0)
-    first, second = ({name: np.zeros_like(arrays[name]) for name in LEARNED} for _ in range(2))
+    adam = Adam(mixer)
     updates = EPOCHS * -(-len(targets) // BATCH)
     for update in range(updates):
         at = update % (updates // EPOCHS)
         if at == 0:
             order = random.permutation(len(targets))
         rows = order[at * BATCH : (at + 1) * BATCH]
-        _, gradient = mixer.gradient(given[rows], targets[rows])
-        rate = RATE * (1 - update / updates)
-        for name in LEARNED:
-            first[name] += (1 - DECAYS[0]) * (gradient[name] - first[name])
-            second[name] += (1 - DECAYS[1]) * (gradient[name] ** 2 - second[name])
-            mean = first[name] / (1 - DECAYS[0] ** (update + 1))
-            size = np.sqrt(second[name] / (1 - DECAYS[1] ** (update + 1)))
-            arrays[name] = arrays[name] - (rate * mean / (size + 1e-8)).astype(np.float32)
+        adam.update(given[rows], targets[rows], RATE * (1 - update / updates))
     return mixer
+
+
+class Adam:
+    """Fits a mixer, whose arrays it replaces, a batch at a time.
+
+    Source: Kingma and Ba 2015 (arXiv:1412.6980), algorithm 1.
+    """
+
+    def __init__(self, mixer: Mixer) -> None:
+        self._mixer = mixer
+        self._mean, self._square = (
+            {name: np.zeros_like(mixer.arrays[name]) for name in LEARNED} for _ in range(2)
+        )
+        self._updates = 0
+
+    def update(self, given: Inputs, targets: np.ndarray, rate: float) -> None:
+        """Goes a step down the gradient of the nats of targets (N,), given as in the mixer's."""
+        self._updates += 1
+        arrays = self._mixer.arrays
+        for name, gradient in self._mixer.gradient(given, targets)[1].items():
+            mean, square = self._mean[name], self._square[name]
+            mean += (1 - DECAYS[0]) * (gradient - mean)
+            square += (1 - DECAYS[1]) * (gradient**2 - square)
+            step = mean / (1 - DECAYS[0] ** self._updates)
+            step /= np.sqrt(square / (1 - DECAYS[1] ** self._updates)) + 1e-8
+            arrays[name] = arrays[name] - (rate * step).astype(np.float32)

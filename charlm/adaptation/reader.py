@@ -3,14 +3,16 @@
 Unlike an engine's state a reader is no value: it changes with every symbol, as its weights do.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from charlm.adaptation.cache import Cache
+from charlm.adaptation.counts import Counts
 from charlm.config import AdaptationConfig
-from charlm.mixture import Mixer, inputs
+from charlm.errors import ConfigError
+from charlm.mixture import Mixer
 from charlm.network import Network
 from charlm.ngram import Ngram
 from charlm.packages import missing_packages_named
@@ -28,7 +30,8 @@ class Reader:
 
     Law: logits depend on what was read before alone; without learner and cache they are those of
     `engine_of`. One thread makes the products, as two may add one up in another order. Where the
-    model has counts, `counts`, what the network has come to expect is mixed with them.
+    model has counts, `counts`, what the network has come to expect is mixed with them. Learner and
+    counts learn after every `context` ids.
     """
 
     def __init__(
@@ -36,13 +39,16 @@ class Reader:
         engine: NumpyEngine,
         learner: "Learner | None" = None,
         cache: Cache | None = None,
-        counts: tuple[Ngram, Mixer] | None = None,
+        counts: Counts | None = None,
+        context: int = 32,
     ) -> None:
         self.vocabulary = engine.vocabulary
         self._engine = engine
         self._learner = learner
         self._cache = cache
         self._counts = counts
+        self._context = context
+        self._learned = 0  # ids
         self._begin()
 
     @property
@@ -58,16 +64,33 @@ class Reader:
 
     def given(self, id: int) -> None:
         """Goes on by an id that was known beforehand: nothing is learned from it."""
-        self._last, self._before = id, self._state
         with blas_threads(1):
-            self._features, self._state = self._engine.features(np.array([id]), self._state)
-            self.logits = self._engine.head(self._features)
+            self._step(id)
+            logits = self._engine.head(self._features)
             if self._cache is not None:
-                self.logits = self._cache.mixed(self._features[0], self.logits)
+                logits = self._cache.mixed(self._features[0], logits)
             if self._counts is not None:
-                ngram, mixer = self._counts
-                self._history = ngram.advanced(self._history, np.array([id]))
-                self.logits = mixer.mixed(inputs(self.logits, ngram.estimate(self._history)))
+                self._given = self._counts.inputs(logits, self._history)
+                logits = self._counts.mixed(self._given)
+        self.logits = logits
+
+    def read_all(self, ids: np.ndarray) -> Iterator[np.ndarray]:
+        """Reads ids (T,), and gives the logits (n, V) before each of them, some at a time.
+
+        Law: they are what reading the ids one by one gives, but for rounding.
+        """
+        at = 0
+        while at < len(ids):
+            # Up to where something is learned nothing depends on what came but the state.
+            room = 1 if self._cache is not None else self._context - self._learned % self._context
+            with blas_threads(1):
+                yield self._read_some(ids[at : at + room])
+            at += room
+
+    def mix_by(self, mixer: Mixer) -> None:
+        """Mixes with another mixer from here on."""
+        self._counts.mix_by(mixer)
+        self.logits = self._counts.mixed(self._given)
 
     def end(self, id: int | None = None) -> None:
         """Goes back to where nothing was read, with all that was learned, for the next record.
@@ -83,14 +106,48 @@ class Reader:
     def _begin(self) -> None:
         self._state = self._engine.initial_state(1)
         if self._counts is not None:
-            self._history = self._counts[0].initial_history(1)
+            self._history = self._counts.initial_history(1)
         self.given(self._engine.start)
 
+    def _read_some(self, ids: np.ndarray) -> np.ndarray:
+        """Reads ids (n,), after the last of which it may learn: the logits (n, V) before each."""
+        found, features, histories = [self.logits], [], []
+        before = None if self._counts is None else (self._history, self._given)
+        for id in ids[:-1].tolist():
+            if self._learner is not None:
+                self._learner.add(self._last, id, self._before)
+            self._step(id)
+            features.append(self._features)
+            if self._counts is not None:
+                histories.append(self._history)
+        if features:
+            logits = self._engine.head(np.concatenate(features))
+            if before is not None:
+                history = np.concatenate(histories)
+                given = self._counts.inputs(logits, history)
+                logits = self._counts.mixed(given)
+                self._counts.learn(*before, ids[:1])
+                self._counts.learn(history[:-1], given[:-1], ids[1:-1])
+                self._given = given[-1:]
+            self._learned += len(features)
+            found.append(logits)
+        self.read(int(ids[-1]))
+        return np.concatenate(found)
+
+    def _step(self, id: int) -> None:
+        self._last, self._before = id, self._state
+        self._features, self._state = self._engine.features(np.array([id]), self._state)
+        if self._counts is not None:
+            self._history = self._counts.advanced(self._history, np.array([id]))
+
     def _learn(self, id: int) -> None:
+        self._learned += 1
         if self._cache is not None:
             self._cache.add(self._features[0], id)
         if self._learner is not None:
             self._learner.add(self._last, id, self._before)
+        if self._counts is not None:
+            self._counts.learn(self._history, self._given, np.array([id]))
 
 
 def reader_of(
@@ -101,12 +158,20 @@ def reader_of(
 ) -> Reader:
     """A reader that adapts as `config` says; `counts` are a model's, if it has any.
 
-    Imports torch if that needs gradients.
+    Imports torch if that needs gradients. Raises ConfigError where there is nothing to adapt.
     """
+    if config.adapt == "ngram" and counts is None:
+        raise ConfigError(
+            "the model holds no counts that could adapt; give --adapt network, or train one with"
+            " counts."
+        )
+    mixing = None
+    if counts is not None:
+        mixing = Counts(*counts, config.adapt_context if config.adapts_ngram else None)
     cache = learner = None
     if config.cache is not None:
         cache = Cache(config.cache, config.cache_weight, config.cache_flatness)
-    if config.adapt:
+    if config.adapts_network:
         with missing_packages_named():  # here because torch takes long to import
             from charlm.adaptation.learner import Learner
 
@@ -114,7 +179,7 @@ def reader_of(
     present = learner.weights if learner else weights
     with blas_threads(1):
         engine = NumpyEngine(network, present, fixed=learner is None)
-    return Reader(engine, learner, cache, counts)
+    return Reader(engine, learner, cache, mixing, config.adapt_context)
 
 
 def text_nats(
@@ -128,13 +193,16 @@ def text_nats(
     `boundary` ends a record, and is None for one running text. `advance` gets how many more tokens
     were read.
     """
-    nats = np.empty(len(ids))
-    with blas_threads(1):
-        for t, id in enumerate(ids.tolist()):
-            nats[t] = nats_of(reader.logits, ids[t : t + 1])[0]
+    ends = [] if boundary is None else np.flatnonzero(ids == boundary).tolist()
+    nats, at = np.empty(len(ids)), 0
+    for end in [*ends, len(ids)]:
+        for logits in reader.read_all(ids[at:end]):
+            nats[at : at + len(logits)] = nats_of(logits, ids[at : at + len(logits)])
+            at += len(logits)
+            advance(len(logits))
+        if at < len(ids):
+            nats[at] = nats_of(reader.logits, ids[at : at + 1])[0]
+            reader.end(int(ids[at]))
+            at += 1
             advance(1)
-            if id == boundary:
-                reader.end(id)
-            else:
-                reader.read(id)
     return nats

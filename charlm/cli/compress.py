@@ -9,7 +9,7 @@ import click
 from charlm.amounts import counted
 from charlm.cli.bars import Bar
 from charlm.cli.files import STREAM, check_output, sink, size_bytes, source
-from charlm.cli.options import PATH, knob_options, take
+from charlm.cli.options import PATH, BareOptionCommand, knob_options, take
 from charlm.config import AdaptationConfig
 from charlm.errors import ConfigError
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from charlm.model_file import Model
 
 
-@click.command("compress", short_help="Compress a text with a model.")
+@click.command("compress", cls=BareOptionCommand, short_help="Compress a text with a model.")
 @click.argument("model", type=PATH)
 @click.argument("file", type=PATH, default="-")
 @click.option(

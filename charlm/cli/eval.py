@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from charlm.cli.bars import Bar
-from charlm.cli.options import PATH, knob_options, take
+from charlm.cli.options import PATH, BareOptionCommand, knob_options, take
 from charlm.cli.shading import figure, json_line
 from charlm.config import UNKNOWN_POLICIES, AdaptationConfig
 
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 TABLE = ("bits_per_char", "nats_per_char", "bits_per_byte", "perplexity")
 
 
-@click.command("eval", short_help="Measure how well a model predicts a text.")
+@click.command(
+    "eval", cls=BareOptionCommand, short_help="Measure how well a model predicts a text."
+)
 @click.argument("model", type=PATH)
 @click.argument("text", type=PATH, default="-", metavar="[CORPUS|FILE]")
 @click.option(
@@ -105,7 +107,7 @@ def command(
         found = evaluation.of_file(loaded, text, unknown)
     cold = protocol == "nanogpt"
     also = {"cold": cold, "parts": parts}
-    with Bar(evaluation.tokens_read(loaded, found, **also), "tokens") as bar:
+    with Bar(evaluation.tokens_read(loaded, found, config, **also), "tokens") as bar:
         result = evaluation.evaluate(loaded, found, config, **also, advance=bar.update)
     score = result.score
     about: dict[str, Any] = {"model": str(model), "text": "stdin" if from_stdin else str(text)}

@@ -80,6 +80,37 @@ class Duration(click.ParamType):
         return seconds
 
 
+class BareOption(click.Option):
+    """An option with choices, which may stand without a value and then means `bare`."""
+
+    def __init__(self, *names: Any, bare: str, **settings: Any) -> None:
+        super().__init__(*names, **settings)
+        self.bare = bare
+
+
+class BareOptionCommand(click.Command):
+    """A command some of whose options are BareOptions: what comes after one and is none of its
+    choices is not its value."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Reads the command's words."""
+        options = {
+            name: option
+            for option in self.params
+            if isinstance(option, BareOption)
+            for name in option.opts
+        }
+        end = args.index("--") if "--" in args else len(args)
+        found = []
+        for at, word in enumerate(args):
+            option = options.get(word) if at < end else None
+            bare = option is not None and args[at + 1 : at + 2] not in [
+                [c] for c in option.type.choices
+            ]
+            found.append(f"{word}={option.bare}" if bare else word)
+        return super().parse_args(ctx, found)
+
+
 def knob_options(
     knobs: type[Knobs], *, types: dict[str, click.ParamType] | None = None
 ) -> Callable[[Callable], Callable]:
@@ -112,6 +143,8 @@ def _option(f: Any, hint: Any, reader: click.ParamType | None) -> Callable[[Call
     }
     if kind is bool:
         return click.option(f"{name}/--no-{name[2:]}", f.name, **settings)
+    if f.metadata["bare"] is not None:
+        settings |= {"cls": BareOption, "bare": f.metadata["bare"]}
     names = [name] if f.metadata["short"] is None else [f.metadata["short"], name]
     return click.option(*names, f.name, type=reader or _type(f, kind), **settings)
 

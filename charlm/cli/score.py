@@ -13,7 +13,7 @@ import click
 from charlm.amounts import counted
 from charlm.cli.bars import Bar, reading, say_waiting
 from charlm.cli.files import STREAM, check_stdout, size_bytes
-from charlm.cli.options import PATH, knob_options, take
+from charlm.cli.options import PATH, BareOptionCommand, knob_options, take
 from charlm.cli.shading import (
     coloured,
     for_stdout,
@@ -39,7 +39,11 @@ SYMBOL_COLUMNS = ("record", "place", "symbol", "bits", "favourite", "favourite_b
 Show = Callable[["Record", "Scored"], str]
 
 
-@click.command("score", short_help="Measure how well a model predicts each line of a text.")
+@click.command(
+    "score",
+    cls=BareOptionCommand,
+    short_help="Measure how well a model predicts each line of a text.",
+)
 @click.argument("model", type=PATH)
 @click.argument("files", nargs=-1, type=PATH, metavar="[FILE]...")
 @click.option("-0", "--null", is_flag=True, help="Records end with a NUL.")

@@ -97,7 +97,7 @@ def command(
     if seed is None:
         seed = random.SystemRandom().randrange(2**31)
         click.echo(f"seed {seed}", err=True)
-    training = TrainingConfig(budget=budget, seed=seed)
+    training = TrainingConfig(budget=budget, seed=seed, ngram=0)
 
     from charlm.cli.progress import Progress
     from charlm.training import directory

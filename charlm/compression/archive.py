@@ -43,7 +43,8 @@ PLAIN, ADAPTING, STORED = 1, 2, 3
 PIECE = 1 << 12  # bytes given out at a time
 
 _HEADER = struct.Struct("<8sH8s8s8s8sQI")
-_ADAPTATION = struct.Struct("<?ddIIdd")  # the fields in their order; a cache of 0 is none
+_ADAPTATION = struct.Struct("<BddIIdd")  # the fields in their order; a cache of 0 is none
+_ADAPTED = ("none", "network", "all", "ngram")  # by their number there
 _CRC = struct.Struct("<I")
 _DIFFERENT = ("its tokenizer", "the shape of its network", "its weights (another training of it)")
 
@@ -79,7 +80,8 @@ def compress(
     number, body = PLAIN, encoder.finish()
     if not config.off:
         number = ADAPTING
-        body = _ADAPTATION.pack(*(value or 0 for value in config.to_dict().values())) + body
+        adapt, *values = config.to_dict().values()
+        body = _ADAPTATION.pack(_ADAPTED.index(adapt), *(value or 0 for value in values)) + body
     number, body = _shorter(number, body, bytes(original))
     crc = zlib.crc32(original)
     data = _HEADER.pack(MAGIC, number, *_hashes(model), fingered, len(original), crc) + body
@@ -165,11 +167,11 @@ def _reader(model: Model, config: AdaptationConfig) -> Reader:
 def _adaptation(body: bytes, name: str) -> AdaptationConfig:
     """What the model learned from the text as it was compressed."""
     try:
-        values = _ADAPTATION.unpack_from(body, _HEADER.size)
+        adapt, *values = _ADAPTATION.unpack_from(body, _HEADER.size)
         names = [f.name for f in fields(AdaptationConfig)]
-        found = dict(zip(names, values, strict=True))
+        found = dict(zip(names, [_ADAPTED[adapt], *values], strict=True))
         return AdaptationConfig.from_dict({**found, "cache": found["cache"] or None})
-    except (struct.error, ConfigError) as error:
+    except (struct.error, IndexError, ConfigError) as error:
         raise DataError(f"{name} is damaged; copy it again from where it was made.") from error
 
 

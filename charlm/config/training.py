@@ -107,8 +107,8 @@ class TrainingConfig(Knobs):
     )
     ngram: int | None = knob(
         None,
-        "Order of an n-gram model of the text that is mixed with the network, such as 7, or 4 of"
-        " words (default: none).",
+        "Order of the n-gram model of the text that is mixed with the network; 0 leaves counts out"
+        " (default: 7, of words 4, and of a large text without what is rare).",
         low=0,
         high=32,
     )

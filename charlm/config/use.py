@@ -42,12 +42,19 @@ class SamplingConfig(Knobs):
     )
 
 
+ADAPTED = ("none", "all", "network", "ngram")
+
+
 @dataclass(frozen=True)
 class AdaptationConfig(Knobs):
     """What a model learns from a text on its way through it."""
 
-    adapt: bool = knob(
-        False, "Learn from the text, each symbol after it was predicted (this takes torch)."
+    adapt: str = knob(
+        "none",
+        "Learn from the text, each symbol after it was predicted: its n-grams are counted, and the"
+        " network's weights follow it (this takes torch); or one of both alone.",
+        choices=ADAPTED,
+        bare="all",
     )
     adapt_lr: float = knob(0.001, "Learning rate of --adapt.", low=0, high=1)
     adapt_decay: float = knob(
@@ -64,7 +71,7 @@ class AdaptationConfig(Knobs):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for switch, on in (("adapt", self.adapt), ("cache", self.cache is not None)):
+        for switch, on in (("adapt", self.adapt != "none"), ("cache", self.cache is not None)):
             for f in fields(self):
                 if (
                     f.name.startswith(f"{switch}_")
@@ -78,7 +85,17 @@ class AdaptationConfig(Knobs):
     @property
     def off(self) -> bool:
         """Whether nothing is learned."""
-        return not self.adapt and self.cache is None
+        return self.adapt == "none" and self.cache is None
+
+    @property
+    def adapts_network(self) -> bool:
+        """Whether the network learns."""
+        return self.adapt in ("all", "network")
+
+    @property
+    def adapts_ngram(self) -> bool:
+        """Whether the counts learn, where there are any, and how they are mixed."""
+        return self.adapt in ("all", "ngram")
 
 
 PLAINLY = AdaptationConfig()  # nothing is learned

@@ -21,6 +21,7 @@ from charlm.measuring.symbols import (
     piece_chars,
     unread_of_corpus,
 )
+from charlm.mixture import Mixer
 from charlm.model_file import Model
 from charlm.sampling.engine import Engine, engine_of, parts_of
 from charlm.sampling.text import opening
@@ -170,9 +171,8 @@ def evaluate(
         raise ConfigError("the parts of a mixture are read without learning; leave --parts out.")
     alone = parts_of(model) if parts else {}
     boundary = None if model.records == "none" else model.tokenizer.boundary
-    found = [_nats(one, text, config, boundary, advance) for one in _held_out(model, text)]
-    first = np.arange(len(ids)) < (text.mixed + 1) // 2
-    whole = _evaluation(text, np.where(first, found[0], found[-1]), boundary)
+    nats = (_nats if config.off else _learning_nats)(model, text, config, boundary, advance)
+    whole = _evaluation(text, nats, boundary)
     mean = float(cold_nats(engine_of(model), ids, WINDOW, advance).mean()) if cold else None
     by_part = {
         name: _evaluation(text, _engine_nats(engine, text, boundary, advance), boundary)
@@ -181,9 +181,17 @@ def evaluate(
     return replace(whole, cold_nats=mean, parts=by_part)
 
 
-def tokens_read(model: Model, text: Text, *, cold: bool = False, parts: bool = False) -> int:
+def tokens_read(
+    model: Model,
+    text: Text,
+    config: AdaptationConfig = PLAINLY,
+    *,
+    cold: bool = False,
+    parts: bool = False,
+) -> int:
     """How many tokens `evaluate` reads, some of them several times."""
-    return len(text.symbols.read) * (len(_held_out(model, text)) + cold + 2 * parts)
+    times = max(1, len(_halves(model, text)[0])) if config.off else 1
+    return len(text.symbols.read) * (times + cold + 2 * parts)
 
 
 def _evaluation(text: Text, nats: np.ndarray, boundary: int | None) -> Evaluation:
@@ -194,14 +202,14 @@ def _evaluation(text: Text, nats: np.ndarray, boundary: int | None) -> Evaluatio
     return Evaluation(text.symbols.score(nats), *bounds)
 
 
-def _held_out(model: Model, text: Text) -> list[Model]:
-    """The models that predict the first and the second half of what the mixer was fitted to.
+def _halves(model: Model, text: Text) -> tuple[list[Mixer], int]:
+    """The mixers that predict the text up to a place and from there on, and that place.
 
-    Each was fitted to the other half. What lies beyond is predicted as the second half is. It is
-    the model itself, once, where it was fitted to none of the text.
+    Each was fitted to the other half of what the mixer was fitted to. What lies beyond is predicted
+    as the second half is. There are none where the mixer was fitted to none of the text.
     """
     halves = model.mixer.halves if model.mixer and text.mixed else ()
-    return [replace(model, mixer=mixer) for mixer in halves] or [model]
+    return list(halves), (text.mixed + 1) // 2
 
 
 def _nats(
@@ -211,13 +219,32 @@ def _nats(
     boundary: int | None,
     advance: Callable[[int], None],
 ) -> np.ndarray:
-    """The nats (T,) of the text's tokens."""
-    if not config.off:
-        reader = adaptation.reader_of(model.network, model.weights, config, model.counts)
-        for id in text.opening:
-            reader.given(id)
-        return adaptation.text_nats(reader, text.symbols.read, boundary, advance)
-    return _engine_nats(engine_of(model), text, boundary, advance)
+    """The nats (T,) of the text's tokens by a model that learns nothing, as `config` says."""
+    mixers, middle = _halves(model, text)
+    models = [replace(model, mixer=mixer) for mixer in mixers] or [model]
+    found = [_engine_nats(engine_of(one), text, boundary, advance) for one in models]
+    return np.concatenate([found[0][:middle], found[-1][middle:]])
+
+
+def _learning_nats(
+    model: Model,
+    text: Text,
+    config: AdaptationConfig,
+    boundary: int | None,
+    advance: Callable[[int], None],
+) -> np.ndarray:
+    """The nats (T,) of the text's tokens by a model that learns from them as `config` says."""
+    reader = adaptation.reader_of(model.network, model.weights, config, model.counts)
+    for id in text.opening:
+        reader.given(id)
+    ids, (mixers, middle) = text.symbols.read, _halves(model, text)
+    if not mixers:
+        return adaptation.text_nats(reader, ids, boundary, advance)
+    found = []
+    for mixer, half in zip(mixers, (ids[:middle], ids[middle:]), strict=True):
+        reader.mix_by(mixer)
+        found.append(adaptation.text_nats(reader, half, boundary, advance))
+    return np.concatenate(found)
 
 
 def _engine_nats(

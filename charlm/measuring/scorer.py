@@ -28,7 +28,6 @@ from charlm.measuring.rows import Rows
 from charlm.measuring.symbols import Symbolizer, Symbols
 from charlm.model_file import Model
 from charlm.network import Bidirectional
-from charlm.process import blas_threads
 from charlm.sampling.engine import Engine, engine_of
 from charlm.sampling.generate import Place, read, rows_for
 from charlm.sampling.text import opening
@@ -195,11 +194,12 @@ class _Learning:
             self._reader.end()
             for id in self._opening:
                 self._reader.given(id)
-        with blas_threads(1), self._watch(len(rows.ids)) as advance:
-            for t, id in enumerate(rows.ids.tolist()):
-                rows.put(np.array([t]), self._reader.logits)
-                self._reader.read(id)
-                advance(1)
+        at = 0
+        with self._watch(len(rows.ids)) as advance:
+            for logits in self._reader.read_all(rows.ids):
+                rows.put(np.arange(at, at + len(logits)), logits)
+                at += len(logits)
+                advance(len(logits))
         return self._reader.place
 
 

@@ -14,7 +14,7 @@ N rows, V vocabulary, n orders, D = n - 1 tokens of the longest context.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -157,49 +157,66 @@ class Ngram:
 
     def estimate(self, history: np.ndarray) -> Estimate:
         """What each order expects after those histories (N, D)."""
-        N, V = len(history), self.vocabulary
-        if N == 1:
+        if len(history) == 1:
             return self._estimate_one(tuple(history[0].tolist()))
-        found = np.empty((N, self.order, V))
-        known = np.empty((N, self.order - 1, 2))
-        p: Any = 1 / V
-        nodes = np.zeros(N, np.int64)
-        for depth in range(self.order):
-            if depth:
-                nodes = self._children(depth, nodes, history[:, depth - 1])
-            counts = self._counts(depth, nodes)
+        return self.smoothed(self.counts(*at) for at in enumerate(self.nodes(history)))
+
+    def nodes(self, history: np.ndarray) -> list[np.ndarray]:
+        """The nodes (N,) at each depth of histories (N, D)."""
+        nodes = [np.zeros(len(history), np.int64)]
+        for depth in range(1, self.order):
+            nodes.append(self._children(depth, nodes[-1], history[:, depth - 1]))
+        return nodes
+
+    def smoothed(self, counts_by_depth: Iterable[np.ndarray]) -> Estimate:
+        """The estimate from the counts (N, V) at each depth."""
+        found, known = [], []
+        p: Any = 1 / self.vocabulary
+        for depth, counts in enumerate(counts_by_depth):
             taken = self.discounts[depth][np.minimum(counts, 3).astype(np.intp)]
             totals, left = counts.sum(axis=1), taken.sum(axis=1)
             seen = totals > 0
             totals_or_1 = np.where(seen, totals, 1)
             left = np.where(seen, left / totals_or_1, 1)
             p = (counts - taken) / totals_or_1[:, None] + left[:, None] * p
-            found[:, depth] = p
+            found.append(p)
             if depth:
-                known[:, depth - 1, 0] = np.log1p(totals)
-                known[:, depth - 1, 1] = left
-        return Estimate(found, known.reshape(N, -1))
+                known += [np.log1p(totals), left]
+        rests_on = np.stack(known, axis=1) if known else np.empty((len(p), 0))
+        return Estimate(np.stack(found, axis=1), rests_on)
+
+    def count_of(self, depth: int, nodes: np.ndarray, ids: np.ndarray) -> np.ndarray:
+        """The counts (N,) at a depth of ids (N,) at nodes (N,)."""
+        _, begins, symbols, counts = self._tables[depth]
+        if not len(symbols):
+            return np.zeros(len(ids), np.int64)
+        seen = nodes != ABSENT
+        low = np.where(seen, begins[nodes], 0).astype(np.int64)
+        end = np.where(seen, begins[nodes + 1], 0).astype(np.int64)
+        high = end
+        while (low < high).any():  # a binary search in all rows at once
+            middle = (low + high) // 2
+            less = (low < high) & (symbols[np.minimum(middle, len(symbols) - 1)] < ids)
+            low, high = np.where(less, middle + 1, low), np.where(less, high, middle)
+        at = np.minimum(low, len(symbols) - 1)
+        return np.where((low < end) & (symbols[at] == ids), counts[at], 0)
 
     def estimate_of(self, history: np.ndarray, ids: np.ndarray) -> Estimate:
         """The estimate of ids (N,) alone, each after its history (N, D): `p` is (N, n, 1)."""
-        found = np.empty((len(ids), self.order, 1))
-        known = np.empty((len(ids), self.order - 1, 2))
+        found, known = [], []
         p: Any = 1 / self.vocabulary
-        nodes = np.zeros(len(ids), np.int64)
-        for depth in range(self.order):
-            if depth:
-                nodes = self._children(depth, nodes, history[:, depth - 1])
+        for depth, nodes in enumerate(self.nodes(history)):
             entries, kept, total, rest = self._sums(depth)
             at = np.minimum(entries.searchsorted(nodes * self.vocabulary + ids), len(entries) - 1)
             own = np.where(entries[at] == nodes * self.vocabulary + ids, kept[at], 0)
             seen = nodes != ABSENT
             totals, left = np.where(seen, total[nodes], 0), np.where(seen, rest[nodes], 1)
             p = own / np.where(seen, total[nodes], 1) + left * p
-            found[:, depth, 0] = p
+            found.append(p)
             if depth:
-                known[:, depth - 1, 0] = np.log1p(totals)
-                known[:, depth - 1, 1] = left
-        return Estimate(found, known.reshape(len(ids), -1))
+                known += [np.log1p(totals), left]
+        rests_on = np.stack(known, axis=1) if known else np.empty((len(ids), 0))
+        return Estimate(np.stack(found, axis=1)[..., None], rests_on)
 
     def _estimate_one(self, context: tuple[int, ...]) -> Estimate:
         """The estimate of a single row, where it is the number of operations that counts."""
@@ -264,7 +281,7 @@ class Ngram:
         rest = np.bincount(owners, taken, nodes) / np.maximum(total, 1)
         return owners * self.vocabulary + symbols, counts - taken, total, rest
 
-    def _counts(self, depth: int, nodes: np.ndarray) -> np.ndarray:
+    def counts(self, depth: int, nodes: np.ndarray) -> np.ndarray:
         """The counts (N, V), float64, at nodes (N,)."""
         _, begins, symbols, counts = self._tables[depth]
         found = np.zeros((len(nodes), self.vocabulary))

@@ -198,6 +198,8 @@ def decided(
     (`choosing`). `tuned` is for a run that goes on from another model.
     """
     config = with_seed(config, listener)
+    if network.bidirectional and config.ngram is None:
+        config = replace(config, ngram=0)
     config = replace(config, precision=config.precision or default_precision(device))
     if config.budget is config.steps is config.epochs is None:
         config = replace(config, budget=DEFAULT_BUDGET_S)

@@ -71,6 +71,7 @@ class Run:
         train = corpus.size("train")
         self._tokens_per_char = train.tokens / max(1, train.chars)
         self._validates = corpus.size("val").tokens > 0
+        self._counts = self.config.ngram != 0
         # However short its time, a run makes an update, and so does one that was given more time.
         self.owes_update = trainer.steps == 0
 
@@ -205,7 +206,7 @@ class Run:
 
     def _mix(self) -> bool:
         """Mixes counts into the best model; returns False where a signal came before that."""
-        if not self.config.ngram:
+        if not self._counts:
             return True
         nats_per_char, stopped = math.nan, False
         if self.ranks.is_first:
@@ -318,7 +319,7 @@ class Run:
         whole_s = mixing_s = 0.0
         if self.ranks.is_first:
             whole_s = seconds_needed(self.network, self.trainer.weights, self.corpus)
-            if self.config.ngram:  # all is read once more then
+            if self._counts:  # all is read once more then
                 tokens = self.corpus.size("val").tokens
                 mixing_s = whole_s + mixing.seconds_needed(self._ngram, tokens)
         whole_s, mixing_s = self.ranks.from_first(whole_s, mixing_s)

@@ -32,7 +32,7 @@ NETWORKS = {cell: {"cell": cell} for cell in CELLS} | {
 every_network = pytest.mark.parametrize(
     "kind", quick(["gru", "rwkv", "mixed", "attention", "tied"], NETWORKS)
 )
-ADAPT = AdaptationConfig(adapt=True, adapt_lr=0.01, adapt_decay=0.02, adapt_context=5)
+ADAPT = AdaptationConfig(adapt="all", adapt_lr=0.01, adapt_decay=0.02, adapt_context=5)
 CACHE = AdaptationConfig(cache=6, cache_weight=0.3, cache_flatness=5)
 BOTH = AdaptationConfig.from_dict(
     ADAPT.to_dict() | {"cache": 6, "cache_weight": 0.3, "cache_flatness": 5.0}
@@ -111,7 +111,7 @@ def naive(network, weights, config, records):
             pieces[-1][1].append(last)
             pieces[-1][2].append(id)
             if (
-                config.adapt
+                config.adapts_network
                 and sum(len(targets) for _, _, targets in pieces) == ADAPT.adapt_context
             ):
                 learn()
@@ -166,7 +166,7 @@ def test_what_is_expected_sums_to_one(kind, way):
     "config",
     [
         PLAINLY,
-        AdaptationConfig(adapt=True, adapt_lr=0, adapt_context=5),
+        AdaptationConfig(adapt="all", adapt_lr=0, adapt_context=5),
         AdaptationConfig(cache=6, cache_weight=0),
     ],
 )
@@ -225,7 +225,7 @@ def test_decay_draws_back_to_the_trained_weights():
     ids = random_ids(200)
     apart = []
     for decay in (0.0, 0.05, 1.0):
-        config = AdaptationConfig(adapt=True, adapt_decay=decay, adapt_context=5)
+        config = AdaptationConfig(adapt="all", adapt_decay=decay, adapt_context=5)
         one = learner.Learner(network, weights, config)
         text_nats(Reader(NumpyEngine(network, one.weights, fixed=False), one), ids)
         apart.append(sum(((one.weights[name] - w) ** 2).sum() for name, w in weights.items()))

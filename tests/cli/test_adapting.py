@@ -16,12 +16,12 @@ from charlm.corpus import Corpus
 TEXT = "to my own lord that night again, what say you?\n" * 12
 NAMES = "zorab\nmirza\nzorab\nanna\nzorab\n" * 6
 WAYS = {
-    "adapt": (["--adapt"], AdaptationConfig(adapt=True)),
+    "adapt": (["--adapt"], AdaptationConfig(adapt="all")),
     "cache": (["--cache", "50"], AdaptationConfig(cache=50)),
     "both, all set": (
         ["--adapt", "--adapt-lr", "0.002", "--adapt-decay", "0.01", "--adapt-context", "20",
          "--cache", "50", "--cache-weight", "0.2", "--cache-flatness", "30"],
-        AdaptationConfig(True, 0.002, 0.01, 20, 50, 0.2, 30.0),
+        AdaptationConfig("all", 0.002, 0.01, 20, 50, 0.2, 30.0),
     ),
 }  # fmt: skip
 every_way = pytest.mark.parametrize("way", WAYS)

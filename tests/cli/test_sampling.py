@@ -268,7 +268,7 @@ def test_novel_leaves_out_what_is_copied_and_json_marks_it(charlm, tmp_path):
     assert done.returncode == 0, done.stderr.decode()
     done = charlm(
         "train", tmp_path / "data", "-o", tmp_path / "run", "--steps", 150, "--width", 32,
-        "--batch", 8, "--context", 32, "--seed", 1, "--device", "cpu",
+        "--batch", 8, "--context", 32, "--seed", 1, "--device", "cpu", "--ngram", 0,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr.decode()
     common = ("-n", 20, "--length", 40, *SEED, "--index", tmp_path / "data", "--novel", 9)

@@ -78,7 +78,7 @@ def test_what_is_compressed_comes_back(charlm, mixed_model):
     assert charlm("decompress", mixed_model, stdin=packed.stdout).stdout.decode() == TEXT
 
 
-@pytest.mark.parametrize("more", [(), ("--adapt", "--adapt-lr", "0"), ("--cache", "9")])
+@pytest.mark.parametrize("more", [(), ("--adapt", "network", "--adapt-lr", "0"), ("--cache", "9")])
 def test_what_learns_begins_from_the_mixture(charlm, mixed_model, corpus, tmp_path, more):
     """With rate or weight 0 nothing is learned, and the figure is that of the mixture."""
     (tmp_path / "text").write_text(TEXT)

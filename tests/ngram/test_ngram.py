@@ -1,10 +1,10 @@
 """The laws of counts: they sum to 1, and are what a naive loop finds."""
 
 import math
-from collections import Counter, defaultdict
 
 import numpy as np
 import pytest
+from support.ngrams import contexts, naive_counts, naive_p
 
 from charlm.errors import DataError
 from charlm.ngram import Ngram, count, histories
@@ -17,65 +17,15 @@ TEXT[1::3] = TEXT[::3]  # so that what came before tells something
 UNSEEN = random.integers(0, V, 200)
 
 
-def contexts(ids, boundary):
-    """Each token with all that a context may reach back to, the last first."""
-    before = [V]
-    for id in ids.tolist():
-        yield tuple(before[::-1]), id
-        before = [V] if id == boundary else [*before, id]
-
-
-def naive(ids, order, boundary):
-    """p(token | context) of each order, from the formulas, by dictionaries of counts."""
-    seen = [defaultdict(Counter) for _ in range(order)]
-    for context, id in contexts(ids, boundary):
-        for depth in range(min(order, len(context) + 1)):
-            seen[depth][context[:depth]][id] += 1
-    counts = []
-    for depth in range(order):
-        found = defaultdict(Counter)
-        for context, own in seen[depth].items():
-            for id, raw in own.items():
-                longer = 0
-                if depth + 1 < order:
-                    longer = sum(
-                        other[:depth] == context and id in seen[depth + 1][other]
-                        for other in seen[depth + 1]
-                    )
-                found[context][id] = longer or raw
-        counts.append(found)
-    taken = []
-    for found in counts:
-        of = Counter(c for own in found.values() for c in own.values())
-        taken.append(list(FALLBACK))
-        if all(of[i] for i in (1, 2, 3, 4)):
-            y = of[1] / (of[1] + 2 * of[2])
-            some = [0.0, *(i - (i + 1) * y * of[i + 1] / of[i] for i in (1, 2, 3))]
-            if all(0 < some[i] <= i for i in (1, 2, 3)):
-                taken[-1] = some
-
-    def p(context, id, depth):
-        if depth < 0:
-            return 1 / V
-        own = counts[depth].get(context[:depth])
-        if depth > len(context) or not own:
-            return p(context, id, depth - 1)
-        total, off = sum(own.values()), [taken[depth][min(c, 3)] for c in own.values()]
-        kept = own[id] - taken[depth][min(own[id], 3)]
-        return kept / total + sum(off) / total * p(context, id, depth - 1)
-
-    return p
-
-
 @pytest.mark.parametrize("boundary", [None, 0])
 @pytest.mark.parametrize("order", [1, 2, 4])
 def test_equals_a_naive_loop(order, boundary):
     ngram = count(TEXT[:600], V, order=order, boundary=boundary)
-    p = naive(TEXT[:600], order, boundary)
+    known = naive_counts(TEXT[:600], V, order, boundary)
     found = ngram.estimate(histories(UNSEEN, V, order, boundary)).p
-    for row, (context, _) in zip(found, contexts(UNSEEN, boundary), strict=True):
+    for row, (context, _) in zip(found, contexts(UNSEEN, boundary, V), strict=True):
         for depth in range(order):
-            expected = [p(context, id, depth) for id in range(V)]
+            expected = [naive_p(*known, V, context, id, depth) for id in range(V)]
             np.testing.assert_allclose(row[depth], expected, rtol=1e-9)
 
 

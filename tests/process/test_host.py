@@ -47,7 +47,7 @@ from charlm.config import AdaptationConfig
 from charlm.measuring.scorer import Scorer
 import io
 loaded = model_file.load(Path(sys.argv[1]) / "run")
-for config in (AdaptationConfig(adapt=True, adapt_context=4), AdaptationConfig(cache=10)):
+for config in (AdaptationConfig(adapt="all", adapt_context=4), AdaptationConfig(cache=10)):
     list(Scorer(loaded, config=config).score(["the king shall"]))
     check("Scorer")
 compress(loaded, io.BytesIO(b"the king shall"), config=config)
