@@ -19,6 +19,7 @@ import numpy as np
 from charlm import __version__
 from charlm.atomic import refuse_existing, whole_directory
 from charlm.config import RECORDS, PrepConfig
+from charlm.directories import CORPUS_NAME, check_is_corpus
 from charlm.errors import ConfigError, DataError
 from charlm.preparation import vocabularies
 from charlm.preparation.crew import Crew, jobs_for
@@ -35,7 +36,6 @@ from charlm.tokenizer import Tokenizer
 from charlm.untrusted import read_object, read_text
 
 FORMAT = 1
-MARKER = "corpus.json"
 
 
 class Corpus:
@@ -62,7 +62,7 @@ class Corpus:
                 raise TypeError(f"records {str(self.records)[:40]}")
         except (KeyError, TypeError) as error:
             raise DataError(
-                f"{self.path / MARKER} is damaged ({error!r}); prepare the corpus again."
+                f"{self.path / CORPUS_NAME} is damaged ({error!r}); prepare the corpus again."
             ) from error
 
     def size(self, split: str) -> SplitSize:
@@ -126,7 +126,7 @@ class Corpus:
         kind = id_type(self.tokenizer.vocabulary)
         if dtype != kind.name:
             raise DataError(
-                f"{self.path / MARKER} says {dtype} where a vocabulary of"
+                f"{self.path / CORPUS_NAME} says {dtype} where a vocabulary of"
                 f" {self.tokenizer.vocabulary:,} takes {kind.name}; prepare the corpus again."
             )
         for split, size in self._sizes.items():
@@ -201,10 +201,10 @@ def prepare(
         raise ConfigError("the bytes are 256; --vocab-size and --min-count have no place there.")
     out, paths = Path(out), [Path(source) for source in sources]
     check(paths)
-    refuse_existing(out.absolute(), markers=(MARKER,), force=force, inputs=paths)
+    refuse_existing(out.absolute(), markers=(CORPUS_NAME,), force=force, inputs=paths)
     with (
         workplace(place(out), say) as folder,
-        whole_directory(out, marker=MARKER, force=force, within=folder) as directory,
+        whole_directory(out, marker=CORPUS_NAME, force=force, within=folder) as directory,
     ):
         read = [Source(path, advance) for path in paths]
         checked = tokenizer is not None and not grow
@@ -237,7 +237,7 @@ def translate(corpus: Corpus, tokenizer: Tokenizer, out: Path, *, force: bool = 
     The tokenizer is of the same level and normal form, and has all symbols of the corpus; see
     `Tokenizer.grown`. Byte pairs are spelled anew.
     """
-    with whole_directory(out, marker=MARKER, force=force) as directory:
+    with whole_directory(out, marker=CORPUS_NAME, force=force) as directory:
         digest = hashlib.sha256()
         sizes = {}
         for split in SPLITS:
@@ -266,7 +266,7 @@ def join(corpora: Sequence[Corpus], out: Path, *, force: bool = False) -> Corpus
                 f"{other.path} has another tokenizer, or other records, than {first.path}; prepare"
                 f" it again with --tokenizer {tokenizer}."
             )
-    with whole_directory(out, marker=MARKER, force=force) as directory:
+    with whole_directory(out, marker=CORPUS_NAME, force=force) as directory:
         digest = hashlib.sha256()
         sizes = {}
         for split in SPLITS:
@@ -322,17 +322,14 @@ def _write_about(
     (directory / "tokenizer.json").write_text(tokenizer.to_json(), encoding="utf-8", newline="")
     text = json.dumps(about, ensure_ascii=False, indent=1)
     # A file's name need not be Unicode; what is not comes out as the shell would write it.
-    (directory / MARKER).write_text(text + "\n", encoding="utf-8", errors="surrogateescape")
+    (directory / CORPUS_NAME).write_text(text + "\n", encoding="utf-8", errors="surrogateescape")
 
 
 def _about(path: Path) -> dict[str, Any]:
-    file = path / MARKER
+    check_is_corpus(path)
+    file = path / CORPUS_NAME
     try:
         about = read_object(read_text(file, errors="surrogateescape"))
-    except (FileNotFoundError, NotADirectoryError):
-        raise DataError(
-            f"{path} is not a corpus (it holds no {MARKER}); `charlm prep FILE -o DIR` makes one."
-        ) from None
     except ValueError as error:
         raise DataError(
             f"{file} is not JSON that charlm reads ({error}); prepare the corpus again."

@@ -21,6 +21,7 @@ import safetensors.numpy
 
 from charlm import __version__, atomic
 from charlm.config import RECORDS, NetworkConfig
+from charlm.directories import MODEL_NAME
 from charlm.errors import ConfigError, DataError
 from charlm.failures import named
 from charlm.mixture import Mixer
@@ -30,7 +31,6 @@ from charlm.tokenizer import Tokenizer
 from charlm.untrusted import LONGEST, fits, read_object
 
 FORMAT = 1
-MODEL_NAME = "model.safetensors"
 NGRAM, MIXER = "ngram.", "mixer."  # what the names of their arrays begin with
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # What a file is by the entry in its metadata, and what makes one.

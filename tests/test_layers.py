@@ -10,6 +10,7 @@ PACKAGE = ROOT / "charlm"
 # From the bottom up: a room imports itself and rooms above it in this table, and these packages.
 ROOMS = {
     "errors": set(),
+    "directories": set(),
     "packages": set(),
     "amounts": set(),
     "signals": set(),

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from charlm.cli.bars import say_waiting
+from charlm.directories import CORPUS_NAME, LAST_NAME, LOG_NAME, MODEL_NAME, SEEDS_NAME
 from charlm.errors import DataError
 
 STREAM = Path("-")  # stdin, or stdout
 # A directory with one of the first is a run or a corpus, and all of these are its parts.
-MARKERS = ("model.safetensors", "last.safetensors", "log.jsonl", "seeds.json", "corpus.json")
+MARKERS = (MODEL_NAME, LAST_NAME, LOG_NAME, SEEDS_NAME, CORPUS_NAME)
 PARTS = (
     *MARKERS, "tokenizer.json", "train.bin", "val.bin", "test.bin",
     "train.txt", "train.suffixes", "train.places",

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from tqdm import tqdm
 
 from charlm.amounts import counted
 from charlm.cli.shading import harmless
 
 if TYPE_CHECKING:
+    from tqdm import tqdm
+
     from charlm.training.board import Board
     from charlm.training.run import Run
     from charlm.training.standing import Listener, Outcome
@@ -85,6 +86,8 @@ class Progress:
 
     def begin(self, run: "Run") -> None:
         """Says what is trained, and draws the bar."""
+        from tqdm import tqdm
+
         network = run.network
         train = run.corpus.size("train")
         self.say(

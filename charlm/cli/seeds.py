@@ -29,7 +29,9 @@ def check_seeds(out: Path, corpus: Path | None, changes: dict[str, Any]) -> None
             f"--{lengths[0]} is the same for all seeds in {out} and stays as it was; to go further"
             f" with one of them: {one}"
         )
-    left = [run for run in runs.values() if not directory.has_ended(run)]
+    from charlm.training import run_corpus  # after the checks above, as it takes numpy
+
+    left = [run for run in runs.values() if not run_corpus.has_ended(run)]
     if not left:
         raise ConfigError(
             f"{out} has reached its end, with each of its {len(runs)} seeds. To go further with one"

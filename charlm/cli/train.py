@@ -16,6 +16,7 @@ from charlm.cli.bars import say_waiting
 from charlm.cli.files import STREAM
 from charlm.cli.options import PATH, CellNames, knob_options, take
 from charlm.config import NetworkConfig, TrainingConfig
+from charlm.directories import LOG_NAME
 from charlm.errors import ConfigError, DataError
 from charlm.knobs import Knobs, as_option
 from charlm.presets import PRESETS, fill
@@ -122,8 +123,7 @@ def command(
         said = f"preset {preset}: {' '.join(as_option(*each) for each in found.items())}"
         if not quiet:
             click.echo(said, err=True)
-    model = None if init is None else _model(init, out, ctx, values)
-    network = take(NetworkConfig, values) if model is None else model.network.config
+    network = take(NetworkConfig, values) if init is None else None
     training = take(TrainingConfig, values)
 
     from charlm.cli.progress import Progress
@@ -139,11 +139,15 @@ def command(
                 check_seeds(resume, corpus, changes)
         else:
             directory.check_new(out, corpora, force=force, several=count is not None)
+    model = None
+    if init is not None:
+        model = _model(init, out, ctx, values)
+        network = model.network.config
     if STREAM in corpora:
         say_waiting()
     with Progress(quiet=quiet) as progress:
         # torch takes a second or two to load: after the checks above, and after a sign of life.
-        from charlm.training import begin, checkpoint, ranks, seeds, watch
+        from charlm.training import begin, checkpoint, ranks, run_corpus, seeds, watch
         from charlm.training.fine_tuning import Origin
 
         progress.record(tensorboard)
@@ -167,7 +171,7 @@ def command(
             directory.check_directory(out, force=force)
             ctx.with_resource(directory.held(out))
             with directory.begun(out, together.job), directory.corpus_kept(out):
-                prepared = directory.corpus_for(corpora, out, model, progress.say)
+                prepared = run_corpus.corpus_for(corpora, out, model, progress.say)
                 parts = (prepared, out, network, training)
                 origin = model and Origin(init, model)
                 if several:
@@ -203,7 +207,7 @@ def _check_corpora(corpora: tuple[Path, ...], out: Path | None) -> None:
                 f"{corpus} does not exist; give a text file, or a corpus, which"
                 f" `charlm prep TEXT -o {name}` makes."
             )
-        if corpus.suffix == ".safetensors" or (corpus / "log.jsonl").exists():
+        if corpus.suffix == ".safetensors" or (corpus / LOG_NAME).exists():
             run = "NEW" if out is None else shlex.quote(str(out))
             resume = f" `charlm train --resume {name}` goes on with it, and" * corpus.is_dir()
             raise click.UsageError(

@@ -100,10 +100,10 @@ def command(
     training = TrainingConfig(budget=budget, seed=seed, ngram=0)
 
     from charlm.cli.progress import Progress
-    from charlm.training import directory
+    from charlm.training import directory, run_corpus
 
     with _folder(out) as folder, ExitStack() as stack:
-        directory.check_corpus(prepared, several=False)
+        run_corpus.check_corpus(prepared, several=False)
         if out is not None and out.exists() and not out.is_dir():
             raise DataError(f"{out} is a file; -o names a directory to make.")
         runs = [folder / name for name in names]

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from charlm.directories import LOG_NAME
 from charlm.errors import DataError
 from charlm.failures import named
 from charlm.untrusted import fits
 
-LOG_NAME = "log.jsonl"
 # What may stand below a curve, and what may stand beside it: its label, and the quantity's name.
 ACROSS = {"time": "seconds", "chars": "characters read", "steps": "updates"}
 UP = {"bits": "bits/char", "loss": "loss (nats/token)"}

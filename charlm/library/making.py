@@ -111,13 +111,13 @@ def train(
         directory.check_new(out, [corpus], force=force, several=False)
 
         # torch takes a second or two to load: after the checks above
-        from charlm.training import begin, device
+        from charlm.training import begin, device, run_corpus
         from charlm.training.fine_tuning import Origin
         from charlm.training.standing import Listener
 
         with directory.held(out), device.settings_kept():
             with directory.corpus_kept(out):
-                prepared = directory.corpus_for([corpus], out, model, own(say))
+                prepared = run_corpus.corpus_for([corpus], out, model, own(say))
                 origin = None if model is None else Origin(init, model)
                 listener = Listener(report=own(progress), say=own(say))
                 run = begin.begin(prepared, out, network, training, listener, started, origin)

@@ -10,9 +10,10 @@ import numpy as np
 from charlm import model_file
 from charlm.corpus import Corpus
 from charlm.curves import reading
+from charlm.directories import LAST_NAME
 from charlm.errors import DataError
 from charlm.model_file import Model
-from charlm.training import directory
+from charlm.training import run_corpus
 
 SPLITS = ("val", "test", "train")  # the first that has text is read from
 
@@ -56,10 +57,10 @@ def open_run(run: Path, corpus: Path | None) -> Source:
 
 def _corpus_path(home: Path) -> Path:
     """Where the corpus of the run in `home` lies, by what the run says."""
-    last = home / directory.LAST_NAME
+    last = home / LAST_NAME
     about, _ = model_file.read_tensors(last, "charlm_run", tensors=False)
     path, hash = about.get("corpus_path"), str(about.get("corpus_hash"))
-    found = directory.corpus_of(home, Path(path), hash) if isinstance(path, str) else None
+    found = run_corpus.corpus_of(home, Path(path), hash) if isinstance(path, str) else None
     if found is None:
         raise DataError(
             f"the corpus of {home} is not where it was, {json.dumps(path)}; say where it is:"

@@ -15,16 +15,16 @@ from charlm.amounts import counted
 from charlm.cells import cells_named
 from charlm.config import NetworkConfig, TrainingConfig
 from charlm.corpus import Corpus
+from charlm.directories import LAST_NAME, LOG_NAME
 from charlm.errors import ConfigError, DataError
 from charlm.network import Network, build
 from charlm.network.bidirectional import DISTANCES
 from charlm.network.stack import settled
 from charlm.tokenizer.room import check_room
-from charlm.training import checkpoint, choosing, directory, optimizers
+from charlm.training import checkpoint, choosing, directory, optimizers, run_corpus
 from charlm.training.device import arithmetic, choose_device, default_precision, place
 from charlm.training.fine_tuning import LR_SHARE, Origin
 from charlm.training.initialise import initial_weights
-from charlm.training.keeping import LOG_NAME
 from charlm.training.plan import Plan, with_changes
 from charlm.training.ranks import ALONE, Ranks
 from charlm.training.run import Run
@@ -119,16 +119,16 @@ def resume(
     steps, epochs, device or precision, and have been made where the same job of several ranks goes
     on. Raises DataError where the corpus is not the one it was trained on.
     """
-    last = checkpoint.load(out / directory.LAST_NAME)
+    last = checkpoint.load(out / LAST_NAME)
     if again := ranks.job is not None and last.run.get("job") == ranks.job:
         changes = {}
-    corpus = directory.corpus_to_resume(out, corpus_path, last.corpus_path, last.corpus_hash)
+    corpus = run_corpus.corpus_to_resume(out, corpus_path, last.corpus_path, last.corpus_hash)
     corpus.verify()
     config = with_changes(last.training, changes, listener.say)
     try:
         standing = Standing.from_dict(last.run)
     except TypeError as error:
-        raise DataError(f"{out / directory.LAST_NAME} is damaged ({error}).") from error
+        raise DataError(f"{out / LAST_NAME} is damaged ({error}).") from error
     if not again:
         directory.check_unfinished(out, last.run, config.to_dict(), last.trainer, changes)
     standing.job = ranks.job
@@ -150,7 +150,7 @@ def resume(
         made = last.trainer.get("arithmetic", arithmetic(last.training.precision, device))
         before = place(last.trainer["device"], threads, made, last.trainer.get("processes", 1))
     except (KeyError, ValueError, TypeError, IndexError, AttributeError, RuntimeError) as error:
-        raise DataError(f"{out / directory.LAST_NAME} is damaged ({error}).") from error
+        raise DataError(f"{out / LAST_NAME} is damaged ({error}).") from error
     made = arithmetic(config.precision, device)
     now = place(device.type, torch.get_num_threads(), made, ranks.count)
     if before != now:
@@ -173,7 +173,7 @@ def resume(
 
 def begun(out: Path, ranks: Ranks) -> bool:
     """Whether the same job of several ranks has begun the run in `out`, and lost one of them."""
-    path = out / directory.LAST_NAME
+    path = out / LAST_NAME
     return (
         ranks.job is not None
         and path.exists()
@@ -265,7 +265,7 @@ def _share(config: TrainingConfig, ranks: Ranks) -> None:
 
 
 def _streams(corpus: Corpus, network: Network, config: TrainingConfig) -> Streams:
-    directory.check_corpus(corpus, several=False)
+    run_corpus.check_corpus(corpus, several=False)
     return streams_of(
         corpus,
         "train",

@@ -1,32 +1,27 @@
 """What lies in a run directory beside what a run itself writes: its own corpus, several seeds.
 
 A run of several seeds has `seeds.json`, the seeds, and a whole run in `seed-N` for each. One
-process at a time trains in a directory. Nothing here needs torch, which takes seconds to load, so
-that what speaks against a run is said before.
+process at a time trains in a directory. What a look at it says against a run is said before
+anything is loaded, and what its files say before torch is, which takes seconds.
 """
 
 import json
 import os
-import shlex
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from charlm import atomic, model_file
+from charlm import atomic
 from charlm.amounts import counted
-from charlm.config import PrepConfig
-from charlm.corpus import Corpus, join, prepare
+from charlm.directories import LAST_NAME, LOG_NAME, MODEL_NAME, SEEDS_NAME, check_is_corpus
 from charlm.errors import ConfigError, DataError, TrainingError
-from charlm.model_file import Model
 from charlm.preparation import workplace
 from charlm.signals import undone
 
-LAST_NAME, LOG_NAME = "last.safetensors", "log.jsonl"
 OWN_CORPUS = "corpus"  # where a run keeps the corpus that was prepared for it alone
 KEPT_NAME = f".{OWN_CORPUS}.kept.tmp"  # that of an earlier run, until a new one is begun
-SEEDS_NAME = "seeds.json"
 JOB_NAME = f".{LAST_NAME}.job.tmp"  # until there is something saved; `held` removes it
 
 
@@ -37,23 +32,19 @@ def check_directory(out: Path, *, force: bool) -> None:
 
 def check_new(out: Path, paths: Sequence[Path], *, force: bool, several: bool) -> None:
     """Raises what speaks against a new run in `out`, on these corpora, with several seeds."""
+    corpora = [path for path in paths if path.is_dir()]
     check_directory(out, force=force)
-    for path in paths:
-        if path.is_dir():
-            check_corpus(Corpus(path), several=several)
+    for path in corpora:
+        check_is_corpus(path)
     with held(out):
         pass
 
+    # numpy takes a moment to load: after the checks above
+    from charlm.corpus import Corpus
+    from charlm.training.run_corpus import check_corpus
 
-def check_corpus(corpus: Corpus, *, several: bool) -> None:
-    """Raises DataError where the corpus has nothing to learn, or to choose the best of several."""
-    if not corpus.size("train").tokens:
-        raise DataError(f"{corpus.path} has no training text; prepare it from more text.")
-    if several and not corpus.size("val").tokens:
-        raise DataError(
-            f"{corpus.path} has no validation text to tell the best of several seeds by; prepare it"
-            " with --val, or leave --seeds out."
-        )
+    for path in corpora:
+        check_corpus(Corpus(path), several=several)
 
 
 def check_saved(out: Path, corpus: Path | None, changes: dict[str, Any]) -> None:
@@ -66,26 +57,20 @@ def check_saved(out: Path, corpus: Path | None, changes: dict[str, Any]) -> None
     with held(out):
         if (out / SEEDS_NAME).exists():
             return
-        about = _saved(out)
+        check_last(out / LAST_NAME)
+
+        # numpy takes a moment to load: after the checks above
+        from charlm.training import run_corpus
+
+        about = run_corpus.saved(out)
     parts = [about.get(name) for name in ("run", "training", "trainer")]
     if not all(isinstance(part, dict) for part in parts):
         return  # damaged, which whoever reads all of it says
     with suppress(TypeError):  # damaged, too
         check_unfinished(out, *parts, changes)
-    corpus_to_resume(out, corpus, Path(str(about.get("corpus_path"))), about.get("corpus_hash"))
-
-
-def has_ended(out: Path) -> bool:
-    """Whether the run saved in `out` has come to its end."""
-    run = _saved(out).get("run")
-    return isinstance(run, dict) and run.get("finished") is True
-
-
-def _saved(out: Path) -> dict[str, Any]:
-    """What going on with the run in `out` needs, but for its tensors."""
-    last = out / LAST_NAME
-    check_last(last)
-    return model_file.read_tensors(last, "charlm_run", tensors=False)[0]
+    run_corpus.corpus_to_resume(
+        out, corpus, Path(str(about.get("corpus_path"))), about.get("corpus_hash")
+    )
 
 
 def check_last(path: Path) -> None:
@@ -119,65 +104,6 @@ def ended(out: Path, steps: int) -> ConfigError:
         f"{out} has reached its end, after {counted(steps, 'update')}. To go further give it more"
         " time with --budget, or a larger total with --steps or --epochs."
     )
-
-
-def corpus_to_resume(out: Path, given: Path | None, last: Path, hash: str) -> Corpus:
-    """The corpus of the run in `out`, `given` or where it lay `last`; `hash` is its hash.
-
-    Raises DataError where there is none, or another one.
-    """
-    path = corpus_of(out, last, hash) if given is None else given
-    if path is None:
-        raise DataError(
-            f"{last}, the corpus of {out}, is not there any more."
-            f" Say where it is: charlm train CORPUS --resume {shlex.quote(str(out))}"
-        )
-    corpus = Corpus(path)
-    if corpus.hash != hash:
-        raise DataError(
-            f"{corpus.path} is not the corpus that {out} was trained on, or has changed since."
-            " Name the right one, or begin a new run."
-        )
-    return corpus
-
-
-def corpus_for(
-    paths: Sequence[Path], out: Path, model: Model | None, say: Callable[[str], None]
-) -> Corpus:
-    """The corpus in `paths`, or one made of the text there; in the ids of `model`, if there is one.
-
-    Several corpora are joined. One that has to be made becomes a part of the run `out`.
-    """
-    from charlm.training.fine_tuning import fitted  # which takes torch, and that a while
-
-    own, path = out / OWN_CORPUS, paths[0]
-    if path.is_dir():
-        corpora = [Corpus(path) for path in paths]
-        if len(paths) > 1:
-            say(f"joining {len(paths)} corpora into {own}")
-        corpus = join(corpora, own, force=True) if len(paths) > 1 else corpora[0]
-        return corpus if model is None else fitted(corpus, model, own, say)
-    say(f"{'stdin' if str(path) == '-' else path} is text: preparing it into {own}")
-    if model is None:
-        return prepare([path], own, PrepConfig(), force=True, say=say)
-    config = PrepConfig(records=model.records)
-    return prepare([path], own, config, tokenizer=model.tokenizer, grow=True, force=True, say=say)
-
-
-def corpus_of(out: Path, last: Path, hash: str) -> Path | None:
-    """Where the corpus of the run in `out` lies, None where it is nowhere to be found.
-
-    `last` is where it lay when it was trained on, and is told, too, if it is another one by now;
-    `hash` is the corpus's.
-    """
-    if last.exists():
-        return last
-    # A run that was moved takes its own corpus along, which several seeds have beside them.
-    for place in (out / OWN_CORPUS, out.resolve().parent / OWN_CORPUS):
-        with suppress(DataError):
-            if Corpus(place).hash == hash:
-                return place
-    return None
 
 
 @contextmanager
@@ -232,7 +158,7 @@ def held(out: Path) -> Iterator[None]:
                 out.rmdir()
 
     with undone(remove), atomic.locked(out, taken):
-        atomic.clear_away(out, (LAST_NAME, model_file.MODEL_NAME, SEEDS_NAME))
+        atomic.clear_away(out, (LAST_NAME, MODEL_NAME, SEEDS_NAME))
         _put_back(out)
         yield
 
@@ -267,7 +193,7 @@ def clear(out: Path, keep: tuple[Path, ...] = ()) -> None:
             for run in seeds(out).values():
                 if run not in keep:
                     shutil.rmtree(run, ignore_errors=True)
-    for name in (SEEDS_NAME, LAST_NAME, model_file.MODEL_NAME, LOG_NAME):
+    for name in (SEEDS_NAME, LAST_NAME, MODEL_NAME, LOG_NAME):
         (out / name).unlink(missing_ok=True)
 
 

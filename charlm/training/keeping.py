@@ -13,10 +13,10 @@ import numpy as np
 
 from charlm import atomic, model_file
 from charlm.corpus import Corpus
+from charlm.directories import LAST_NAME, LOG_NAME
 from charlm.model_file import Model
 from charlm.score import Score
 from charlm.training import checkpoint
-from charlm.training.directory import LAST_NAME, LOG_NAME
 from charlm.training.mixing import Mixed
 from charlm.training.standing import Listener, Standing
 from charlm.training.trainer import Trainer

@@ -15,7 +15,7 @@ from charlm import atomic, model_file
 from charlm.config import NetworkConfig, TrainingConfig
 from charlm.corpus import Corpus
 from charlm.errors import DataError, TrainingError
-from charlm.training import begin, checkpoint, directory, watch
+from charlm.training import begin, checkpoint, directory, run_corpus, watch
 from charlm.training.device import choose_device
 from charlm.training.fine_tuning import Origin
 from charlm.training.standing import Listener, Standing
@@ -75,7 +75,7 @@ def begin_all(
     An earlier run there is removed only when nothing can be found wrong with the new one any more.
     Raises DataError where there is no validation text to tell the best by.
     """
-    directory.check_corpus(corpus, several=True)
+    run_corpus.check_corpus(corpus, several=True)
     device = choose_device(config, listener)
     network_config, config = begin.decided(
         corpus,

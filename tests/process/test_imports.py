@@ -53,7 +53,9 @@ def named(charlm, model, both_sides_model, corpus, tmp_path_factory):
     (folder / "GAPS").write_text("the ___ king")
     done = charlm("compress", "-q", model, folder / "TEXT", "-o", folder / "ARCHIVE")
     assert done.returncode == 0, done.stderr.decode()
-    files = {name: folder / name for name in ("TEXT", "GAPS", "ARCHIVE", "SMALL")}
+    (folder / "EMPTY").mkdir()
+    names = ("TEXT", "GAPS", "ARCHIVE", "SMALL", "EMPTY", "NOWHERE", "NEW")
+    files = {name: folder / name for name in names}
     return {"MODEL": model, "BOTH": both_sides_model, "CORPUS": corpus} | files
 
 
@@ -62,6 +64,23 @@ def test_a_command_that_does_not_train_leaves_torch_unimported(named, line):
     named["SMALL"].unlink(missing_ok=True)
     found = imported_after(COMMAND, *(named.get(word, word) for word in line.split()))
     assert found.isdisjoint({"torch", "tokenizers", "tqdm"})
+
+
+REFUSED = "import sys\nfrom charlm.cli import main\nassert main(sys.argv[1:]) in (1, 2)"
+AT_A_LOOK = (
+    "train CORPUS -o MODEL", "train CORPUS -o MODEL --init MODEL",
+    "train CORPUS -o MODEL --seeds 2",
+    "train CORPUS -o TEXT", "train NOWHERE -o NEW", "train EMPTY -o NEW", "train MODEL -o NEW",
+    "train --resume NOWHERE", "train --resume EMPTY", "train CORPUS -o NEW --tensorboard TEXT",
+    "train CORPUS -o NEW --cell none", "train CORPUS -o NEW --width 0", "train CORPUS",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("line", AT_A_LOOK)
+def test_what_a_look_at_the_disk_refuses_is_refused_before_a_heavy_import(named, line):
+    found = imported_after(REFUSED, *(named.get(word, word) for word in line.split()))
+    assert found.isdisjoint(HEAVY)
+    assert not named["NEW"].exists()
 
 
 def test_training_leaves_torchs_compiler_unimported(corpus, tmp_path):
