@@ -229,6 +229,32 @@ def test_padding_changes_neither_loss_nor_gradient(cell, option):
         torch.testing.assert_close(both, a + b, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("micro_batch", [None, 1], ids=["whole", "in parts"])
+def test_an_update_weighs_every_token_alike_whatever_pads_its_record(micro_batch):
+    """The loss and gradient of records together are the means of those alone, by their tokens."""
+    records = [[0, 1, 4], [2, 4], [0, 1, 2, 3, 1, 2, 4]]
+
+    def sums(records):
+        network = build(NetworkConfig(cell="gru", width=16), V)
+        config = TrainingConfig(
+            seed=1, batch=len(records), context=16, lr=1e-12, micro_batch=micro_batch
+        )
+        streams = RecordStreams(
+            np.concatenate(records), boundary=4, rows=len(records), context=16, start=V
+        )
+        one = Trainer(network, config, initial_weights(network, 1), streams, torch.device("cpu"))
+        batch = one.streams.next()
+        assert batch.inputs.shape == (len(records), max(map(len, records)))
+        assert batch.tokens == sum(map(len, records))
+        loss = one._gradient(batch)
+        gradient = torch.cat([weight.grad.flatten() for weight in one.weights.values()])
+        return loss * batch.tokens, gradient * batch.tokens
+
+    alone = [sums([record]) for record in records]
+    for together, parts in zip(sums(records), zip(*alone, strict=True), strict=True):
+        torch.testing.assert_close(together, sum(parts), rtol=1e-4, atol=1e-5)
+
+
 def test_dropout_is_random_only_through_the_trainers_own_generator():
     torch.manual_seed(1)
     first = run(trainer(dropout=0.5), 5)
