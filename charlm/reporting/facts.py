@@ -51,7 +51,7 @@ def gather(
     facts |= _samples(source)
     say("reading a passage")
     missing: dict[str, str] = {}
-    facts |= _passage(source, missing)
+    facts |= _passage(source, missing, watch)
     say("measuring memory")
     facts["memory"] = _or_none(missing, "memory", lambda: _memory(source, watch))
     say("measuring the gradient")
@@ -126,15 +126,15 @@ def _drawn(model: Model) -> str:
     return "".join(pieces)
 
 
-def _passage(source: Source, missing: dict[str, str]) -> dict[str, Any]:
+def _passage(source: Source, missing: dict[str, str], watch: Watch) -> dict[str, Any]:
     model = source.model
     shown: list[int] = []
     tracking: list[Any] = []
     if model.network.config.bidirectional:
         missing["units"] = BOTH_SIDES
     else:
-        shown, tracking = units.choose(model, source.ids)
-    found = passage.read(model, passage.choose(model, source.ids), shown)
+        shown, tracking = units.choose(model, source.ids, watch)
+    found = passage.read(model, passage.choose(model, source.ids), shown, watch)
     if not math.isfinite(found.nats):
         raise DataError(f"{source.run} predicts nothing that is a number; train it again.")
     used = sorted({id for piece in found.pieces for id, _ in piece.likeliest})

@@ -10,7 +10,7 @@ import numpy as np
 
 from charlm.inspection.units import Units
 from charlm.inspection.walking import places
-from charlm.measuring.scorer import Scorer
+from charlm.measuring.scorer import Scorer, Watch, unwatched
 from charlm.model_file import Model
 from charlm.network import Bidirectional
 from charlm.sampling.text import opening
@@ -64,10 +64,11 @@ def choose(model: Model, ids: np.ndarray) -> np.ndarray:
     return ids[begin : int(fitting[-1]) if len(fitting) else begin + SYMBOLS]
 
 
-def read(model: Model, ids: np.ndarray, units: list[int]) -> Passage:
+def read(model: Model, ids: np.ndarray, units: list[int], watch: Watch = unwatched) -> Passage:
     """The passage of those ids, read by itself, and its end; `units` are told by number.
 
     A bidirectional model tells what it expects given all the rest, one symbol each, and no units.
+    `watch` is as in `facts.gather`.
     """
     if isinstance(model.network, Bidirectional):
         return _read_both_sides(model, ids)
@@ -75,12 +76,14 @@ def read(model: Model, ids: np.ndarray, units: list[int]) -> Passage:
     end = begun if model.records == "none" else [model.tokenizer.boundary]
     ids = np.append(ids, np.array(end, ids.dtype))
     named, values, costs, likeliest = Units(model.network), [], [], []
-    for id, (logits, state) in zip(ids.tolist(), places(model, ids, begun), strict=True):
-        nats = -log_softmax(logits[None])[0]
-        costs.append(float(nats[id]))
-        best = np.argsort(nats, kind="stable")[:LIKELIEST].tolist()
-        likeliest.append([(each, float(np.exp(-nats[each]))) for each in best])
-        values.append(named.values(state)[units])
+    with watch(len(ids)) as advance:
+        for id, (logits, state) in zip(ids.tolist(), places(model, ids, begun), strict=True):
+            nats = -log_softmax(logits[None])[0]
+            costs.append(float(nats[id]))
+            best = np.argsort(nats, kind="stable")[:LIKELIEST].tolist()
+            likeliest.append([(each, float(np.exp(-nats[each]))) for each in best])
+            values.append(named.values(state)[units])
+            advance(1)
     wholes = list(_pieces(model, ids, costs, likeliest))
     kept = np.array([values[last] for last, _ in wholes]).reshape(len(wholes), len(units))
     return Passage([piece for _, piece in wholes], kept)

@@ -6,6 +6,7 @@ import json
 import math
 import re
 import shlex
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from html.parser import HTMLParser
 from typing import get_args, get_type_hints
@@ -358,3 +359,17 @@ def test_what_a_strange_model_says_of_itself_is_no_matter(model):
     assert len(page(facts)) < LIMIT_BYTES
     assert facts["drawn_now"]
     assert "--init 7" in facts["command"]
+
+
+def test_every_reading_is_watched_to_its_end(model):
+    found = []
+
+    @contextmanager
+    def watch(tokens):
+        done = []
+        yield done.append
+        found.append((sum(done), tokens))
+
+    gather(open_run(model, None), watch=watch)
+    assert len(found) == 4  # what units track, the passage, memory and gradient
+    assert all(done == tokens > 0 for done, tokens in found)
