@@ -13,7 +13,7 @@ from support.trainers import V, equal, run, trainer
 from charlm.cells import CELLS
 from charlm.config import AVERAGES, OPTIMIZERS, PRECISIONS, NetworkConfig, TrainingConfig
 from charlm.network import build
-from charlm.training import both_sides, optimizers
+from charlm.training import blocks, both_sides, optimizers
 from charlm.training.initialise import initial_weights
 from charlm.training.orthogonal import orthogonal
 from charlm.training.regularising import Rows
@@ -229,16 +229,19 @@ def test_padding_changes_neither_loss_nor_gradient(cell, option):
         torch.testing.assert_close(both, a + b, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("micro_batch", [None, 1], ids=["whole", "in parts"])
-def test_an_update_weighs_every_token_alike_whatever_pads_its_record(micro_batch):
+@pytest.mark.parametrize("head", [{}, {"adaptive": True}], ids=["plain", "adaptive"])
+@pytest.mark.parametrize("way", ["whole", "in parts", "in blocks"])
+def test_an_update_weighs_every_token_alike_whatever_pads_its_record(monkeypatch, way, head):
     """The loss and gradient of records together are the means of those alone, by their tokens."""
+    if way == "in blocks":
+        monkeypatch.setattr(blocks, "MOST_LOGITS", 0)
+        monkeypatch.setattr(blocks, "BLOCK_LOGITS", 20)
     records = [[0, 1, 4], [2, 4], [0, 1, 2, 3, 1, 2, 4]]
 
     def sums(records):
-        network = build(NetworkConfig(cell="gru", width=16), V)
-        config = TrainingConfig(
-            seed=1, batch=len(records), context=16, lr=1e-12, micro_batch=micro_batch
-        )
+        network = build(NetworkConfig(cell="gru", width=16, **head), V)
+        parts = {"micro_batch": 1} if way == "in parts" else {}
+        config = TrainingConfig(seed=1, batch=len(records), context=16, **parts)
         streams = RecordStreams(
             np.concatenate(records), boundary=4, rows=len(records), context=16, start=V
         )
