@@ -1,13 +1,18 @@
 """`charlm export`: a model for programs that are not charlm."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from charlm.cli.options import PATH
 from charlm.packages import require
 
-TARGETS = ("onnx", "torch")
+if TYPE_CHECKING:
+    from charlm.model_file import Model
+
+TARGETS = ("onnx", "torch", "arpa")
+KENLM_ORDER = 6  # what KenLM reads as it is built by default
 
 
 @click.command("export", short_help="Write a model for programs that are not charlm.")
@@ -17,7 +22,7 @@ TARGETS = ("onnx", "torch")
     "target",
     type=click.Choice(TARGETS),
     required=True,
-    help="What is to read it: an ONNX runtime, or a program with torch.",
+    help="What is to read it: an ONNX runtime, a program with torch, or one that reads n-grams.",
 )
 @click.option(
     "-o",
@@ -42,19 +47,28 @@ def command(model: Path, target: str, output: Path, force: bool) -> None:
     Both compute what charlm's network does, but for rounding, and go without the counts that may
     stand beside it. --to onnx needs onnx: pip install onnx.
 
+    --to arpa writes the counts alone, of a model trained with --ngram: a back-off file, as KenLM,
+    SRILM and others read. A record's beginning is <s> and its end </s>. Whitespace in a token is
+    written as bytes, <0x20> for a space.
+
     \b
     charlm export run --to onnx -o model.onnx
     charlm export run --to torch -o exported
+    charlm export run --to arpa -o model.arpa
     """
     from charlm import model_file
     from charlm.cli.files import check_output
     from charlm.exporting import onnx_graph, torch_module
     from charlm.sampling.session import check_reads_on
 
-    if target == "onnx":
+    if target != "torch":
         check_output(output, force, (model,))
+    if target == "onnx":
         require("onnx")
     loaded = model_file.load(model)
+    if target == "arpa":
+        _write_arpa(loaded, output)
+        return
     check_reads_on(loaded, str(model))
     if target == "onnx":
         onnx_graph.save(loaded, output.absolute())
@@ -63,3 +77,18 @@ def command(model: Path, target: str, output: Path, force: bool) -> None:
     if loaded.ngram is not None:
         click.echo("the network alone: its counts are not part of an export", err=True)
     click.echo(f"{loaded.network.config.cell} for {target} -> {output}", err=True)
+
+
+def _write_arpa(model: "Model", output: Path) -> None:
+    from charlm.cli.files import sink
+    from charlm.exporting import arpa
+
+    with sink(output) as stream:
+        order = arpa.write(model, stream)
+    click.echo(f"counts up to order {order} -> {output}", err=True)
+    if order > KENLM_ORDER:
+        click.echo(
+            f"KenLM reads orders up to {KENLM_ORDER}, unless it is built with"
+            f" -DKENLM_MAX_ORDER={order}; `charlm train --ngram {KENLM_ORDER}` makes such a model.",
+            err=True,
+        )
