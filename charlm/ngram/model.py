@@ -207,11 +207,11 @@ class Ngram:
         p: Any = 1 / self.vocabulary
         for depth, nodes in enumerate(self.nodes(history)):
             entries, kept, total, rest = self._sums(depth)
-            at = np.minimum(entries.searchsorted(nodes * self.vocabulary + ids), len(entries) - 1)
-            own = np.where(entries[at] == nodes * self.vocabulary + ids, kept[at], 0)
-            seen = nodes != ABSENT
-            totals, left = np.where(seen, total[nodes], 0), np.where(seen, rest[nodes], 1)
-            p = own / np.where(seen, total[nodes], 1) + left * p
+            wanted = nodes * self.vocabulary + ids
+            at = entries.searchsorted(wanted)
+            own = np.where(entries[at] == wanted, kept[at], 0)
+            totals, left = total[nodes], rest[nodes]
+            p = own / np.maximum(totals, 1) + left * p
             found.append(p)
             if depth:
                 known += [np.log1p(totals), left]
@@ -272,14 +272,20 @@ class Ngram:
 
     def _summed(self, depth: int) -> tuple[np.ndarray, ...]:
         """Of a depth's entries node * V + token, and the count less its discount; of its nodes the
-        counts in all, and what is left to the shorter context."""
+        counts in all, and what is left to the shorter context.
+
+        The last of each, where ABSENT leads too, are of what was never seen.
+        """
         _, begins, symbols, counts = self._tables[depth]
         nodes = len(begins) - 1
-        owners = np.repeat(np.arange(nodes), np.diff(begins.astype(np.int64)))
+        bounds = begins.astype(np.int64)
+        owners = np.repeat(np.arange(nodes), bounds[1:] - bounds[:-1])
         taken = self.discounts[depth][np.minimum(counts, 3)]
-        total = np.bincount(owners, counts, nodes)
-        rest = np.bincount(owners, taken, nodes) / np.maximum(total, 1)
-        return owners * self.vocabulary + symbols, counts - taken, total, rest
+        total = np.bincount(owners, counts, nodes + 1)
+        rest = np.bincount(owners, taken, nodes + 1)
+        rest = np.where(total > 0, rest / np.maximum(total, 1), 1)
+        entries = np.append(owners * self.vocabulary + symbols, np.iinfo(np.int64).max)
+        return entries, np.append(counts - taken, 0), total, rest
 
     def counts(self, depth: int, nodes: np.ndarray) -> np.ndarray:
         """The counts (N, V), float64, at nodes (N,)."""

@@ -58,11 +58,16 @@ def test_a_history_is_carried_on():
         history = ngram.advanced(history, np.array([id]))
 
 
-@pytest.mark.parametrize("text", [TEXT[:1], TEXT[:5], np.zeros(50, np.uint8), np.arange(6)])
+@pytest.mark.parametrize(
+    "text", [TEXT[:0], TEXT[:1], TEXT[:5], np.zeros(50, np.uint8), np.arange(6)]
+)
 def test_texts_too_small_for_counts_of_counts(text):
     assert (discounts(np.array([5, 5])) == FALLBACK).all()
-    p = count(text, V, order=3).estimate(histories(UNSEEN, V, 3)).p
+    ngram, history = count(text, V, order=5), histories(UNSEEN, V, 5)
+    p = ngram.estimate(history).p
     np.testing.assert_allclose(p.sum(-1), 1, rtol=1e-12)
+    of_one = ngram.estimate_of(history, UNSEEN).p[..., 0]
+    np.testing.assert_allclose(of_one, p[np.arange(len(UNSEEN)), :, UNSEEN], rtol=1e-12)
 
 
 def test_the_usual_tables_are_no_larger_than_they_may_be():
