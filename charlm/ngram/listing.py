@@ -39,12 +39,7 @@ def entries(ngram: Ngram, depth: int, most: int) -> Iterator[tuple[np.ndarray, n
 
 def holds(ngram: Ngram, depth: int, history: np.ndarray, ids: np.ndarray) -> np.ndarray:
     """Whether each of ids (N,) came after the first `depth` tokens of its history (N, D)."""
-    nodes = np.zeros(len(ids), np.int64)
-    for d in range(1, depth + 1):
-        nodes = ngram._children(d, nodes, history[:, d - 1])
-    own, wanted = ngram._sums(depth)[0], nodes * ngram.vocabulary + ids
-    at = np.minimum(own.searchsorted(wanted), len(own) - 1)
-    return (ids < ngram.vocabulary) & (own[at] == wanted)
+    return ngram.count_of(depth, ngram.nodes(history)[depth], ids) > 0
 
 
 def _histories(ngram: Ngram, depth: int, nodes: np.ndarray) -> np.ndarray:
