@@ -1,5 +1,7 @@
 """Streams: every token a target once, inputs one behind, positions that can be resumed."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -88,6 +90,26 @@ def test_no_row_sees_two_records():
         for row, inputs, targets in zip(rows, batch.inputs, batch.targets, strict=True):
             row += [i for i, t in zip(inputs, targets, strict=True) if t != IGNORED]
             assert len(set(row) - {START}) <= 1
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_every_row_is_one_record_from_its_start_to_its_boundary(ended):
+    lengths = [5, 1, 20, 3, 8, 13, 2]
+    ids = records(lengths)[: None if ended else -1]
+    edges = np.cumsum([0, *(length + 1 for length in lengths)])
+    wanted = [ids[begin:end].tolist() for begin, end in itertools.pairwise(edges)]
+    found, rows = [], []
+    for batch in epoch(record_streams(ids)):
+        if batch.fresh.all():
+            found += rows
+            rows = [([], []) for _ in batch.inputs]
+        for (read, told), inputs, targets in zip(rows, batch.inputs, batch.targets, strict=True):
+            counts = targets != IGNORED
+            read += inputs[counts].tolist()
+            told += targets[counts].tolist()
+    found += rows
+    assert sorted(told for _, told in found) == sorted(wanted)
+    assert all(read == [START, *told[:-1]] for read, told in found)
 
 
 def test_short_records_fill_a_batch_by_their_number():
