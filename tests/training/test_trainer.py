@@ -74,6 +74,18 @@ def test_every_network_stopped_and_resumed_equals_uninterrupted(cell, options, p
     equal(whole, second)
 
 
+def test_what_a_recovery_has_changed_stays_so_when_resumed():
+    uninterrupted, stopped, resumed = trainer(), trainer(), trainer()
+    for one in (uninterrupted, stopped):
+        run(one, 3)
+        one.lr_share, one.parts = 0.5, 2
+        run(one, 3)
+    resumed.load_state_dict(*stopped.state_dict())
+    assert (resumed.lr_share, resumed.parts) == (0.5, 2)
+    assert run(resumed, 4) == run(uninterrupted, 4)
+    equal(resumed, uninterrupted)
+
+
 @pytest.mark.parametrize("average", AVERAGES)
 def test_an_average_stopped_and_resumed_equals_uninterrupted(average):
     """Before it has begun, and after."""
