@@ -316,7 +316,7 @@ def _is_table(table: dict[str, np.ndarray], parents: int, vocabulary: int, depth
         and begins[-1] == len(symbols)
         and (begins[1:] >= begins[:-1]).all()
         and (keys[1:] > keys[:-1]).all()
-        and int(keys.max(initial=0)) < parents * (vocabulary + 1)
+        and (not len(keys) or int(keys[-1]) < parents * (vocabulary + 1))
         and int(symbols.max(initial=0)) < vocabulary
         and int(counts.min(initial=1)) > 0
     )

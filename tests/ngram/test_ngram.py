@@ -63,7 +63,8 @@ def test_a_history_is_carried_on():
 )
 def test_texts_too_small_for_counts_of_counts(text):
     assert (discounts(np.array([5, 5])) == FALLBACK).all()
-    ngram, history = count(text, V, order=5), histories(UNSEEN, V, 5)
+    ngram, history = count(text, V, order=9, boundary=0), histories(UNSEEN, V, 9, 0)
+    ngram = Ngram.checked(V, ngram.arrays)
     p = ngram.estimate(history).p
     np.testing.assert_allclose(p.sum(-1), 1, rtol=1e-12)
     of_one = ngram.estimate_of(history, UNSEEN).p[..., 0]
