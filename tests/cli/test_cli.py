@@ -1,13 +1,16 @@
 """What every command has in common: help, exit status, streams."""
 
 import shlex
+import signal
 import subprocess
 
+import click
 import pytest
 from support.commands import forked
 
-from charlm import __version__
+from charlm import __version__, cli
 from charlm.cli import COMMANDS
+from charlm.signals import Stopped
 
 
 def test_help_names_every_command(charlm):
@@ -40,6 +43,28 @@ def test_wrong_usage_is_status_2(charlm, args):
 def test_a_misspelled_command_is_told_what_is_near(charlm):
     assert b"Did you mean train?" in charlm("trian").stderr
     assert b"mean" not in charlm("nonsense").stderr
+
+
+@pytest.mark.parametrize("place", ["charlm.cli.cli.main", "click.Group.invoke"])
+@pytest.mark.parametrize(
+    ("end", "status"),
+    [
+        (KeyboardInterrupt(), 130),
+        (click.Abort(), 130),
+        (Stopped(signal.SIGINT), 130),
+        (Stopped(signal.SIGTERM), 143),
+        (Stopped(signal.SIGHUP), 129),
+    ],
+    ids=lambda value: str(value) or type(value).__name__,
+)
+def test_the_status_tells_the_signal_wherever_it_came(monkeypatch, end, status, place):
+    """As a command worked, or before and after that."""
+
+    def ended(*args, **settings):
+        raise end
+
+    monkeypatch.setattr(place, ended)
+    assert cli.main(["corpus", "list"]) == status
 
 
 @pytest.mark.parametrize("args", ["--help", "train --help", "corpus list", "corpus cat markov"])
