@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from charlm import atomic, model_file
-from charlm.config import NetworkConfig, TrainingConfig
+from charlm.config import NO_CELL, NetworkConfig, TrainingConfig
 from charlm.corpus import Corpus
 from charlm.model_file import Model
 from charlm.network import Network, build
@@ -22,7 +22,7 @@ from charlm.sampling import generate
 from charlm.sampling.engine import engine_of
 from charlm.sampling.processors import ban
 from charlm.sampling.text import opening
-from charlm.training import begin, watch
+from charlm.training import begin, counting, watch
 from charlm.training.standing import Listener, Outcome
 from charlm.training.watch import Watch
 
@@ -42,8 +42,8 @@ class Row:
     """
 
     cell: str
-    layers: int
-    width: int
+    layers: int | None
+    width: int | None
     parameters: int
     train_chars_per_s: float | None = None
     val_bits_per_char: float | None = None
@@ -56,8 +56,12 @@ class Row:
 def contestant(cell: str, vocabulary: int, parameters: int) -> Network:
     """The network of `cell`, else as the cell wants it, whose size is nearest to `parameters`.
 
+    That of counts alone has none.
+
     Law: no other multiple of WIDTH_STEP is nearer; of two equally near the narrower is taken.
     """
+    if cell == NO_CELL:
+        return build(NetworkConfig(cell=cell), vocabulary)
     networks = (
         build(NetworkConfig(cell=cell, width=width), vocabulary)
         for width in itertools.count(WIDTH_STEP, WIDTH_STEP)
@@ -95,8 +99,12 @@ def train(
 ) -> tuple[Outcome, float | None]:
     """Trains `network` in a new run in `out`: how it ended, and its characters per second.
 
-    The clock of its budget starts here. Raises TrainingError where the run cannot go on.
+    The clock of its budget starts here; counts alone take the time that they take. Raises
+    TrainingError where the run cannot go on.
     """
+    if network.config.cell == NO_CELL:
+        counts = replace(training, ngram=None)
+        return counting.train(corpus, out, counts, eyes.listener(), time.monotonic()), None
     pace = Pace(eyes.listener())
     run = begin.begin(corpus, out, network.config, training, pace.listener(), time.monotonic())
     outcome = watch.go(run, eyes)

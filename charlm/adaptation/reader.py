@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from charlm.adaptation.learner import Learner
 
 
+WORDS = {"network": "network", "ngram": "counts"}  # for what of a model may adapt
+
+
 class Reader:
     """What may follow all that was read so far: `logits` (1, V). Begins where nothing was read.
 
@@ -160,10 +163,10 @@ def reader_of(
 
     Imports torch if that needs gradients. Raises ConfigError where there is nothing to adapt.
     """
-    if config.adapt == "ngram" and counts is None:
+    there = {"network": bool(weights), "ngram": counts is not None}
+    if not there.get(config.adapt, True):
         raise ConfigError(
-            "the model holds no counts that could adapt; give --adapt network, or train one with"
-            " counts."
+            f"the model holds no {WORDS[config.adapt]} that could adapt; give --adapt alone."
         )
     mixing = None
     if counts is not None:
@@ -171,7 +174,7 @@ def reader_of(
     cache = learner = None
     if config.cache is not None:
         cache = Cache(config.cache, config.cache_weight, config.cache_flatness)
-    if config.adapts_network:
+    if config.adapts_network and weights:
         with missing_packages_named():  # here because torch takes long to import
             from charlm.adaptation.learner import Learner
 

@@ -59,7 +59,7 @@ def command(model: Path, target: str, output: Path, force: bool) -> None:
     from charlm import model_file
     from charlm.cli.files import check_output
     from charlm.exporting import onnx_graph, torch_module
-    from charlm.sampling.session import check_reads_on
+    from charlm.sampling.session import check_has_network, check_reads_on
 
     if target != "torch":
         check_output(output, force, (model,))
@@ -70,6 +70,7 @@ def command(model: Path, target: str, output: Path, force: bool) -> None:
         _write_arpa(loaded, output)
         return
     check_reads_on(loaded, str(model))
+    check_has_network(loaded, str(model))
     if target == "onnx":
         onnx_graph.save(loaded, output.absolute())
     else:

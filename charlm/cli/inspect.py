@@ -126,10 +126,12 @@ def command(
 
     from charlm import model_file
     from charlm.measuring import evaluation
-    from charlm.sampling.session import check_reads_on
+    from charlm.sampling.session import check_has_network, check_reads_on
 
     loaded = model_file.load(model)
     check_reads_on(loaded, str(model))
+    if way["unit"] or way["units"] or way["gradient"]:
+        check_has_network(loaded, str(model))
     if (way["memory"] or way["gradient"]) and loaded.records != "none":
         raise ConfigError(
             f"{model} was trained on records, and --memory and --gradient look back over one"

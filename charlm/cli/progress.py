@@ -146,6 +146,8 @@ class Progress:
                 f"mixed with counts: validation {self.figures(entry['mixed_val_nats_per_char'])};"
                 f" the network alone {self.figures(entry['network_val_nats_per_char'])},"
                 f" the counts alone {self.figures(entry['ngram_val_nats_per_char'])}"
+                if entry["network_val_nats_per_char"] is not None
+                else f"counts: validation {self.figures(entry['mixed_val_nats_per_char'])}"
             )
             return
         if "val_nats_per_char" not in entry:

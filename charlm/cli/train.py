@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from charlm.amounts import counted
 from charlm.cells import CELLS
 from charlm.cli.bars import say_waiting
 from charlm.cli.files import STREAM
 from charlm.cli.options import PATH, CellNames, knob_options, take
-from charlm.config import NetworkConfig, TrainingConfig
+from charlm.config import NO_CELL, NetworkConfig, TrainingConfig
 from charlm.directories import LOG_NAME
 from charlm.errors import ConfigError, DataError
 from charlm.knobs import Knobs, as_option
@@ -52,7 +53,7 @@ RESUMABLE = ("budget", "steps", "epochs", "patience", "device", "precision")
     type=click.Choice(list(PRESETS)),
     help="Set what a known recipe sets, and tell it; every other option given overrides it.",
 )
-@knob_options(NetworkConfig, types={"cell": CellNames(list(CELLS))})
+@knob_options(NetworkConfig, types={"cell": CellNames([*CELLS, NO_CELL])})
 @knob_options(TrainingConfig)
 @click.option(
     "--tensorboard", type=PATH, metavar="DIR", help="Write the figures for TensorBoard to DIR, too."
@@ -145,9 +146,25 @@ def command(
         network = model.network.config
     if STREAM in corpora:
         say_waiting()
+
+    from charlm.training import counting, run_corpus
+
+    if resume is None and counting.is_enough(network, training, several=count is not None):
+        together = "TORCHELASTIC_RUN_ID" in os.environ
+        _refuse_for_counts({
+            "--init": init, "--seeds": count, "--tensorboard": tensorboard, "torchrun": together,
+            "--ngram 0": training.ngram == 0,
+        })  # fmt: skip
+        with Progress(quiet=quiet) as progress, directory.held(out), directory.corpus_kept(out):
+            prepared = run_corpus.corpus_for(corpora, out, None, progress.say)
+            progress.say(f"counts alone, on {counted(prepared.size('train').tokens, 'token')}")
+            outcome = counting.train(prepared, out, training, progress.listener(), STARTED)
+        if as_json:
+            _print_outcome(out, outcome)
+        return
     with Progress(quiet=quiet) as progress:
         # torch takes a second or two to load: after the checks above, and after a sign of life.
-        from charlm.training import begin, checkpoint, ranks, run_corpus, seeds, watch
+        from charlm.training import begin, checkpoint, ranks, seeds, watch
         from charlm.training.fine_tuning import Origin
 
         progress.record(tensorboard)
@@ -220,6 +237,16 @@ def _check_corpora(corpora: tuple[Path, ...], out: Path | None) -> None:
             f"{texts[0]} is no corpus, and only corpora"
             f" are joined. `charlm prep {' '.join(texts)} -o DATA` makes one of several texts."
         )
+
+
+def _refuse_for_counts(given: dict[str, Any]) -> None:
+    """Raises UsageError where anything is `given`, by its name, that needs a network."""
+    for name, value in given.items():
+        if value:
+            raise click.UsageError(
+                f"{name} is for training a network, and this is a model of counts alone (as --cell"
+                " none or a very short --budget wants it)."
+            )
 
 
 def _rank() -> int:

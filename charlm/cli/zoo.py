@@ -14,7 +14,7 @@ from charlm import atomic
 from charlm.cells import CELLS
 from charlm.cli.options import PATH, CellNames, Duration
 from charlm.cli.shading import json_line
-from charlm.config import TrainingConfig
+from charlm.config import NO_CELL, TrainingConfig
 from charlm.errors import DataError, TrainingError
 from charlm.process import keep_memory
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 HEADER = (
     "CELL", "SHAPE", "PARAMETERS", "TRAIN_CHARS/S", "BITS/CHAR", "NATS/CHAR", "SAMPLE_CHARS/S",
 )  # fmt: skip
+CONTESTANTS = [NO_CELL, *CELLS]
 MOST_PARAMETERS = 10**9  # more than this would not fit the machines the tool is for
 
 
@@ -47,7 +48,7 @@ MOST_PARAMETERS = 10**9  # more than this would not fit the machines the tool is
 @click.option(
     "--cell",
     "cells",
-    type=CellNames(list(CELLS)),
+    type=CellNames(CONTESTANTS),
     multiple=True,
     help="Only these, each on its own (repeatable; default: all).",
 )
@@ -75,6 +76,9 @@ def command(
 ) -> None:
     """Train every cell on CORPUS, which `charlm prep` made, for the same time at the same size.
 
+    The first row, `none`, is a model of counts alone, and the others are networks without counts:
+    so it shows what recurrence adds.
+
     The table has a row for each cell, as soon as it is done: its layers x width, parameters,
     characters per second in training (validations left out), bits and nats per character on the
     validation split, and characters per second in sampling (one stream, on the CPU). No field has
@@ -89,7 +93,7 @@ def command(
     """
     if force and out is None:
         raise click.UsageError("--force replaces the runs in -o DIR; there are none without -o.")
-    names = list(dict.fromkeys(",".join(cells).split(","))) if cells else list(CELLS)
+    names = list(dict.fromkeys(",".join(cells).split(","))) if cells else CONTESTANTS
 
     from charlm.corpus import Corpus
 
@@ -179,7 +183,7 @@ def _show_json(row: "Row") -> None:
 
 
 def _shape(sized: Any) -> str:
-    return f"{sized.layers}x{sized.width}"
+    return "-" if sized.width is None else f"{sized.layers}x{sized.width}"
 
 
 def _figure(value: float | None, digits: int) -> str:

@@ -4,7 +4,7 @@ The dataclasses are what the rest of the code is given; the command line makes i
 their fields (`cli/options.py`), and a model file carries them whole.
 """
 
-from charlm.config.network import NORMS, NetworkConfig
+from charlm.config.network import NO_CELL, NORMS, NetworkConfig
 from charlm.config.preparation import LEVELS, NORMALIZATIONS, RECORDS, WORDS, PrepConfig
 from charlm.config.training import (
     AVERAGES,
@@ -24,6 +24,7 @@ __all__ = [
     "LEVELS",
     "NORMALIZATIONS",
     "NORMS",
+    "NO_CELL",
     "OPTIMIZERS",
     "PLAINLY",
     "PRECISIONS",

@@ -1,6 +1,6 @@
 """The knobs of a network's shape."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from charlm.errors import ConfigError
 from charlm.knobs import Knobs, knob
@@ -8,13 +8,18 @@ from charlm.knobs import Knobs, knob
 # No network is larger, so that a model file cannot ask for endless layers or memory.
 UNITS, LAYERS = {"low": 1, "high": 1 << 16}, {"low": 1, "high": 256}
 NORMS = ("none", "layer", "rms")
+NO_CELL = "none"
 
 
 @dataclass(frozen=True)
 class NetworkConfig(Knobs):
     """The shape of a network: everything that decides what its weights are."""
 
-    cell: str = knob("lstm", "The recurrent cell, or several from the bottom up: mlstm,slstm.")
+    cell: str = knob(
+        "lstm",
+        "The recurrent cell, or several from the bottom up: mlstm,slstm; none is a model of counts"
+        " alone.",
+    )
     width: int | None = knob(
         None,
         "Units in each layer (default: as the budget and the machine allow; else 384).",
@@ -72,6 +77,15 @@ class NetworkConfig(Knobs):
             raise ConfigError(
                 f"layers is {self.layers}, and cell names {cells} ({self.cell}), which are repeated"
                 " from the bottom up; make layers a multiple of that, or leave it out."
+            )
+        if cells > 1 and NO_CELL in self.cell.split(","):
+            raise ConfigError(f"cell {NO_CELL} is a model of counts alone, and stands alone.")
+        if self.cell == NO_CELL and any(
+            getattr(self, f.name) != f.default for f in fields(self) if f.name != "cell"
+        ):
+            raise ConfigError(
+                f"cell {NO_CELL} is a model of counts alone, which has no network to shape; leave"
+                " the other options of a network out."
             )
         if self.adaptive and (self.tied or self.mixtures > 1 or self.bidirectional):
             raise ConfigError("adaptive goes with neither tied, mixtures nor bidirectional.")

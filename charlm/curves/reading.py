@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from charlm.config import NO_CELL
 from charlm.directories import LOG_NAME
 from charlm.errors import DataError
 from charlm.failures import named
@@ -66,7 +67,10 @@ def tables(log: Path) -> dict[str, dict[str, np.ndarray]]:
     Their names are those of ACROSS and UP; training has "lr" and "gradient", its norm, as well
     where all of its reports do. Raises DataError where nothing was logged, or the log is damaged.
     """
-    found = entries(log)[1:]
+    first, *found = entries(log)
+    network = first.get("network")
+    if isinstance(network, dict) and network.get("cell") == NO_CELL:
+        raise DataError(f"{log} is of a model of counts alone, which has no curve of learning.")
     trained = [entry for entry in found if "loss_nats" in entry]
     validated = [entry for entry in found if "val_nats_per_char" in entry]
     if not trained:

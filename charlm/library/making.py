@@ -110,16 +110,23 @@ def train(
 
         directory.check_new(out, [corpus], force=force, several=False)
 
-        # torch takes a second or two to load: after the checks above
-        from charlm.training import begin, device, run_corpus
-        from charlm.training.fine_tuning import Origin
+        from charlm.training import counting, run_corpus
         from charlm.training.standing import Listener
+
+        listener = Listener(report=own(progress), say=own(say))
+        if model is None and counting.is_enough(network, training):
+            with directory.held(out), directory.corpus_kept(out):
+                prepared = run_corpus.corpus_for([corpus], out, None, own(say))
+                counting.train(prepared, out, training, listener, started)
+            return Model.load(out)
+        # torch takes a second or two to load: after the checks above
+        from charlm.training import begin, device
+        from charlm.training.fine_tuning import Origin
 
         with directory.held(out), device.settings_kept():
             with directory.corpus_kept(out):
                 prepared = run_corpus.corpus_for([corpus], out, model, own(say))
                 origin = None if model is None else Origin(init, model)
-                listener = Listener(report=own(progress), say=own(say))
                 run = begin.begin(prepared, out, network, training, listener, started, origin)
             stopped = run.go().signal
         if stopped is not None:

@@ -52,13 +52,14 @@ def choose(xp: Any, first: Array, state: State, other: State) -> State:
 def differ(state: State, other: State, tolerance: float) -> list[bool]:
     """Whether a row of two states differs by more than `tolerance` of 1 + its size: (B,).
 
-    Two equal infinities do not differ.
+    Two equal infinities do not differ. States without arrays have no rows that could.
     """
-    found = False
+    found: Any = None
     for layers in zip(state, other, strict=True):
         for a, b in zip(*layers, strict=True):
             gap = abs(a - b)
             # Where one is infinite, the other says how large the gap may be.
             wide = (gap > tolerance * (1 + abs(a))) | (gap > tolerance * (1 + abs(b)))
-            found = wide.reshape(len(a), -1).any(1) | found
-    return found.tolist()
+            wide = wide.reshape(len(a), -1).any(1)
+            found = wide if found is None else wide | found
+    return [] if found is None else found.tolist()

@@ -13,6 +13,7 @@ from charlm.curves import reading
 from charlm.directories import LAST_NAME
 from charlm.errors import DataError
 from charlm.model_file import Model
+from charlm.sampling.session import check_has_network
 from charlm.training import run_corpus
 
 SPLITS = ("val", "test", "train")  # the first that has text is read from
@@ -41,6 +42,7 @@ def open_run(run: Path, corpus: Path | None) -> Source:
     """
     logs = reading.logs(run)
     model = model_file.load(run)
+    check_has_network(model, str(run))
     seed = model.training.get("seed")
     log = next((log for log in logs if log.parent.name == f"seed-{seed}"), logs[0])
     found = Corpus(_corpus_path(log.parent) if corpus is None else corpus)

@@ -72,7 +72,7 @@ class NumpyEngine:
         if fixed:
             self._w = network.with_table(np, self._w)
         self._recordings: dict[int, Recording] = {}  # by how many rows
-        self._recordable = fixed
+        self._recordable = fixed and bool(weights)
         self._rows = self._alike = 0  # of the last step of many rows, and how many such before it
 
     def __reduce__(self) -> tuple[Any, ...]:

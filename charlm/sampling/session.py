@@ -8,6 +8,7 @@ from charlm.config import SamplingConfig
 from charlm.errors import ConfigError
 from charlm.knobs import plain
 from charlm.model_file import Model
+from charlm.network import Uniform
 from charlm.sampling import processors
 from charlm.sampling.engine import Engine
 from charlm.sampling.generate import Place, Row
@@ -45,6 +46,15 @@ class Session:
         row = Row(k, ids, self.place) if place is None else Row(k, place=place)
         row.history.prompt = ids  # one list for all rows: nobody changes it
         return row
+
+
+def check_has_network(model: Model, name: str) -> None:
+    """Raises ConfigError where the model is of counts alone; `name` is what it is called."""
+    if isinstance(model.network, Uniform):
+        raise ConfigError(
+            f"{name} is a model of counts alone, and this needs a network: train one with more"
+            " time, or without --cell none."
+        )
 
 
 def check_reads_on(model: Model, name: str) -> None:

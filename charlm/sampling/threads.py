@@ -79,4 +79,4 @@ class Threads:
 
 
 def _largest(weights: dict[str, np.ndarray]) -> np.ndarray:
-    return max(weights.values(), key=lambda weight: weight.nbytes)
+    return max(weights.values(), key=lambda weight: weight.nbytes, default=np.empty((0, 0)))

@@ -87,22 +87,12 @@ class Keeper:
 
     def save_mixed(self, mixed: Mixed, standing: Standing, elapsed_s: float) -> None:
         """Writes the best model again, with counts and what it reached with them."""
-        per_char = mixed.nats_per_char
-        known = math.isfinite(per_char)
-        parts = {
-            "network_val_nats_per_char": mixed.network_nats_per_char if known else None,
-            "ngram_val_nats_per_char": mixed.ngram_nats_per_char if known else None,
-            "mixed_tokens": mixed.tokens,
-        }
-        history = {**mixed.model.history, **parts, "elapsed_s": elapsed_s}
-        if known:
-            history["val_nats_per_char"] = per_char
-            history["val_bits_per_char"] = per_char / math.log(2)
+        history = {**mixed.model.history, **mixed.history(), "elapsed_s": elapsed_s}
         model = replace(mixed.model, history=history)
         model_file.save(model, self.out / model_file.MODEL_NAME)
-        if known:
-            entry = {"steps": self.trainer.steps, "mixed_val_nats_per_char": per_char} | parts
-            self.log({**entry, "elapsed_s": elapsed_s}, standing)
+        if math.isfinite(mixed.nats_per_char):
+            entry = {"steps": self.trainer.steps, **mixed.report(), "elapsed_s": elapsed_s}
+            self.log(entry, standing)
 
     def weights(self) -> dict[str, np.ndarray]:
         """The weights that are kept, or their average, as numpy arrays."""

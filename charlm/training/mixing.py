@@ -10,20 +10,12 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from charlm.config import TrainingConfig
 from charlm.corpus import Corpus
-from charlm.measuring.parallel import (
-    MOST_LOGITS,
-    after,
-    record_begins,
-    record_figures,
-    text_figures,
-)
 from charlm.mixture import (
     BATCH,
     EPOCHS,
@@ -35,10 +27,10 @@ from charlm.mixture import (
     target_inputs,
 )
 from charlm.model_file import Model
+from charlm.network import Uniform
 from charlm.ngram import Ngram, count, histories
 from charlm.ops import log_softmax
 from charlm.sampling.text import opening
-from charlm.training.validate import ScannedReader
 
 Proceed = Callable[[], None]  # called in each batch; may raise
 
@@ -60,6 +52,29 @@ class Mixed:
     nats_per_char: float = math.nan
     network_nats_per_char: float = math.nan
     ngram_nats_per_char: float = math.nan
+
+    def history(self) -> dict[str, Any]:
+        """What the model's history tells of it; None where there was no validation text."""
+        known = math.isfinite(self.nats_per_char)
+        trained = known and self.model.network.parameters() > 0
+        found = {
+            "network_val_nats_per_char": self.network_nats_per_char if trained else None,
+            "ngram_val_nats_per_char": self.ngram_nats_per_char if known else None,
+            "mixed_tokens": self.tokens,
+        }
+        if known:
+            found["val_nats_per_char"] = self.nats_per_char
+            found["val_bits_per_char"] = self.nats_per_char / math.log(2)
+        return found
+
+    def report(self) -> dict[str, Any]:
+        """What the run's log tells of it."""
+        return {
+            "mixed_val_nats_per_char": self.nats_per_char,
+            "network_val_nats_per_char": self.history()["network_val_nats_per_char"],
+            "ngram_val_nats_per_char": self.ngram_nats_per_char,
+            "mixed_tokens": self.tokens,
+        }
 
 
 def counts_of(corpus: Corpus, config: TrainingConfig) -> Ngram:
@@ -137,12 +152,14 @@ class _Text:
         self._ngram = ngram
         self._whole = ngram.vocabulary <= PRODUCTS
         self._histories = histories(ids, ngram.vocabulary, ngram.order, boundary, begun)
-        reader = (_WholeReader if self._whole else _TargetReader)(model, proceed)
-        with torch.no_grad():
-            if boundary is None:
-                self._network = text_figures(reader, ids, after(reader, begun))[0][1:]
-            else:
-                self._network = record_figures(reader, ids, record_begins(ids, boundary))[1:]
+        if isinstance(model.network, Uniform):
+            even = math.log(ngram.vocabulary)
+            columns = np.full(ngram.vocabulary, -even) if self._whole else np.array([-even, even])
+            self._network = np.broadcast_to(columns[:, None], (len(columns), len(ids)))
+        else:
+            from charlm.training.expectation import expected  # torch takes long to load
+
+            self._network = expected(model, ids, boundary, begun, proceed, whole=self._whole)
 
     @property
     def logs_per_place(self) -> int:
@@ -185,46 +202,3 @@ def _given(ngram: Ngram, known: np.ndarray, history: np.ndarray, ids: np.ndarray
     if ngram.vocabulary <= PRODUCTS:
         return inputs(known, ngram.estimate(history))
     return target_inputs(*known.T, ngram.estimate_of(history, ids))
-
-
-class _WholeReader(ScannedReader):
-    """A reader that tells the nats and then all log-probabilities of each token."""
-
-    def __init__(self, model: Model, proceed: Proceed) -> None:
-        weights = {name: torch.from_numpy(weight) for name, weight in model.weights.items()}
-        super().__init__(model.network, model.network.arrange(weights), proceed)
-        self.figures = 1 + kept_of(model.network.vocabulary)
-
-    def figures_of(self, x: Tensor, targets: np.ndarray) -> np.ndarray:
-        """The figures (F, B, T) of targets (B, T), from what leaves the blocks (B, T, D)."""
-        self._proceed()
-        found = np.empty((self.figures, targets.size))
-        most = max(1, MOST_LOGITS // self.logits_per_token)
-        for some, ids, part in zip(
-            x.flatten(0, 1).split(most),
-            torch.from_numpy(targets.ravel()).split(most),
-            _columns(found, most),
-            strict=True,
-        ):
-            logs = self.network.logits(torch, self.w, some).float().log_softmax(-1)
-            part[0] = -logs.gather(-1, ids[:, None])[:, 0].numpy()
-            part[1:] = self.of_logs(logs, ids)
-        return found.reshape(-1, *targets.shape)
-
-    def of_logs(self, logs: Tensor, ids: Tensor) -> np.ndarray:
-        """The figures (F - 1, N) that are kept of the log-probabilities (N, V) of ids (N,)."""
-        return logs.numpy().T
-
-
-class _TargetReader(_WholeReader):
-    """A reader that tells the nats of each token, and then its log-probability and the entropy."""
-
-    def of_logs(self, logs: Tensor, ids: Tensor) -> np.ndarray:
-        """The figures (2, N) of the log-probabilities (N, V) of ids (N,)."""
-        own = logs.gather(-1, ids[:, None])[:, 0]
-        return torch.stack([own, -(logs.exp() * logs).sum(-1)]).numpy()
-
-
-def _columns(values: np.ndarray, size: int) -> list[np.ndarray]:
-    """Views of `values` (F, N), so many columns each."""
-    return [values[:, at : at + size] for at in range(0, values.shape[1], size)]
