@@ -27,7 +27,10 @@ PRIOR = 0.6  # the network's weight before anything was fitted; the highest orde
 HALVES = ("first_half.", "second_half.")  # what the names of their arrays begin with
 LEARNED = ("w1", "b1", "w2", "b2")
 FARTHEST = 5.0  # deviations from the mean that a feature may show
-BATCH, EPOCHS, RATE, DECAYS = 512, 4, 0.01, (0.9, 0.999)  # of Adam
+BATCH, RATE, DECAYS = 512, 0.01, (0.9, 0.999)  # of Adam
+# A gate learns few places by heart, so of them there are fewer updates than N^2 by this.
+UPDATES, SQUARE_PLACES = (4, 512), 80_000
+STARTS, START_SCALES, START_PLACES = 11, (0.7, 0.85, 1.0, 1.15), 4096
 LEAST_DEVIATION, LEAST_SHARE = 1e-2, 1e-2
 
 
@@ -70,6 +73,12 @@ def target_inputs(logs: np.ndarray, entropies: np.ndarray, estimate: Estimate) -
     joined = np.concatenate([logs[:, None], np.log(estimate.p[..., 0])], axis=1, dtype=np.float32)
     features = np.concatenate([estimate.known, entropies[:, None]], axis=1, dtype=np.float32)
     return Inputs(joined[..., None], features)
+
+
+def is_summed(given: Inputs) -> bool:
+    """Whether the probabilities are added: those of one token each, or of a large vocabulary."""
+    V = given.logs.shape[-1]
+    return V == 1 or V > PRODUCTS
 
 
 def features_of(order: int, vocabulary: int) -> int:
@@ -144,9 +153,9 @@ class Mixer:
     def mixed(self, given: Inputs) -> np.ndarray:
         """The logits (N, V), float32, of the mixture; of one token each its log-probability."""
         weights = self._gate(given.features)[2]
-        if 1 < given.logs.shape[-1] <= PRODUCTS:
-            return (weights[:, None] @ given.logs)[:, 0]
-        return logsumexp(np, given.logs + log_softmax(np, weights)[..., None], 1)[:, 0]
+        if is_summed(given):
+            return logsumexp(np, given.logs + log_softmax(np, weights)[..., None], 1)[:, 0]
+        return (weights[:, None] @ given.logs)[:, 0]
 
     def gradient(
         self, given: Inputs, targets: np.ndarray
@@ -158,7 +167,7 @@ class Mixer:
         x, hidden, weights = self._gate(given.features)
         rows, V = np.arange(len(targets)), given.logs.shape[-1]
         own = given.logs[rows, :, 0 if V == 1 else targets]  # (N, J)
-        if V == 1 or V > PRODUCTS:
+        if is_summed(given):
             shares = log_softmax(np, weights) + own
             nats = -logsumexp(np, shares, -1)
             by_weight = np.exp(log_softmax(np, weights)) - np.exp(shares + nats)
@@ -192,16 +201,39 @@ def fitted(prior: Mixer, given: Inputs, targets: np.ndarray) -> Mixer:
     arrays = dict(prior.arrays)
     arrays["mean"] = given.features.mean(axis=0)
     arrays["scale"] = 1 / (given.features.std(axis=0) + LEAST_DEVIATION)
+    arrays["b2"] = _start(prior, given, targets)
     mixer, random = Mixer(arrays), np.random.default_rng(0)
     adam = Adam(mixer)
-    updates = EPOCHS * -(-len(targets) // BATCH)
+    updates, batches = updates_of(len(targets)), -(-len(targets) // BATCH)
     for update in range(updates):
-        at = update % (updates // EPOCHS)
+        at = update % batches
         if at == 0:
             order = random.permutation(len(targets))
         rows = order[at * BATCH : (at + 1) * BATCH]
         adam.update(given[rows], targets[rows], RATE * (1 - update / updates))
     return mixer
+
+
+def updates_of(places: int) -> int:
+    """How many updates fit a mixer to so many places."""
+    return int(np.clip(places**2 // SQUARE_PLACES, *UPDATES))
+
+
+def _start(prior: Mixer, given: Inputs, targets: np.ndarray) -> np.ndarray:
+    """The b2 (J,) of the best mixture of the network and the highest order that needs no gate."""
+    rows = np.arange(0, len(targets), -(-len(targets) // START_PLACES))
+    given, targets = given[rows], targets[rows]
+    found = []
+    by_sums = is_summed(given)
+    for share in np.linspace(0, 1, STARTS):
+        for scale in (1.0,) if by_sums else START_SCALES:
+            weights = np.zeros_like(prior.arrays["b2"])
+            weights[0], weights[-1] = scale * share, scale * (1 - share)
+            if by_sums:
+                weights = np.log(np.maximum(weights, LEAST_SHARE))
+            mixer = Mixer(prior.arrays | {"w2": np.zeros_like(prior.arrays["w2"]), "b2": weights})
+            found.append((float(mixer.gradient(given, targets)[0].mean()), weights))
+    return min(found, key=lambda one: one[0])[1]
 
 
 class Adam:

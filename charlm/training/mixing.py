@@ -18,13 +18,13 @@ from charlm.config import TrainingConfig
 from charlm.corpus import Corpus
 from charlm.mixture import (
     BATCH,
-    EPOCHS,
     PRODUCTS,
     Inputs,
     Mixer,
     fitted,
     inputs,
     target_inputs,
+    updates_of,
 )
 from charlm.model_file import Model
 from charlm.network import Uniform
@@ -128,8 +128,9 @@ def seconds_needed(ngram: Ngram, tokens: int) -> float:
     Mixer.prior(ngram.order, V).gradient(given, targets)
     update_s = time.monotonic() - began
     most = min(FITTED, FITTED_LOGS // (given.logs.size // BATCH))
-    fitted_to = 2 * min(tokens // 2, most) + min(tokens, most)  # the halves, and all
-    return ((tokens + fitted_to) * batch_s + EPOCHS * fitted_to * update_s) / BATCH
+    fits = [min(tokens // 2, most)] * 2 + [min(tokens, most)]  # of the halves, and of all
+    updates = sum(updates_of(places) for places in fits)
+    return (tokens + sum(fits)) * batch_s / BATCH + updates * update_s
 
 
 def kept_of(vocabulary: int) -> int:

@@ -69,15 +69,17 @@ def corpus_for(
 
     Several corpora are joined. One that has to be made becomes a part of the run `out`.
     """
-    from charlm.training.fine_tuning import fitted  # which takes torch, and that a while
-
     own, path = out / OWN_CORPUS, paths[0]
     if path.is_dir():
         corpora = [Corpus(path) for path in paths]
         if len(paths) > 1:
             say(f"joining {len(paths)} corpora into {own}")
         corpus = join(corpora, own, force=True) if len(paths) > 1 else corpora[0]
-        return corpus if model is None else fitted(corpus, model, own, say)
+        if model is None:
+            return corpus
+        from charlm.training.fine_tuning import fitted  # which takes torch, and that a while
+
+        return fitted(corpus, model, own, say)
     say(f"{'stdin' if str(path) == '-' else path} is text: preparing it into {own}")
     if model is None:
         return prepare([path], own, PrepConfig(), force=True, say=say)

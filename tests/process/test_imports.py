@@ -41,12 +41,13 @@ WITHOUT_TORCH = (
     "score MODEL TEXT --cache 20", "eval MODEL CORPUS", "eval MODEL TEXT --cache 20",
     "compare MODEL MODEL TEXT", "compress -q MODEL TEXT -o SMALL",
     "compress -q MODEL TEXT -o SMALL --cache 20", "decompress MODEL ARCHIVE", "fill BOTH GAPS",
-    "info MODEL", "inspect MODEL TEXT", "corpus list",
+    "info MODEL", "inspect MODEL TEXT", "corpus list", "eval MIXED TEXT --adapt ngram",
+    "score MIXED TEXT --adapt ngram", "train CORPUS -q -o COUNTED --cell none",
 )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def named(charlm, model, both_sides_model, corpus, tmp_path_factory):
+def named(charlm, model, mixed_model, both_sides_model, corpus, tmp_path_factory):
     """What the command lines above name, by name."""
     folder = tmp_path_factory.mktemp("imports")
     (folder / "TEXT").write_text("the king shall have his own again.\n")
@@ -54,9 +55,14 @@ def named(charlm, model, both_sides_model, corpus, tmp_path_factory):
     done = charlm("compress", "-q", model, folder / "TEXT", "-o", folder / "ARCHIVE")
     assert done.returncode == 0, done.stderr.decode()
     (folder / "EMPTY").mkdir()
-    names = ("TEXT", "GAPS", "ARCHIVE", "SMALL", "EMPTY", "NOWHERE", "NEW")
+    names = ("TEXT", "GAPS", "ARCHIVE", "SMALL", "EMPTY", "NOWHERE", "NEW", "COUNTED")
     files = {name: folder / name for name in names}
-    return {"MODEL": model, "BOTH": both_sides_model, "CORPUS": corpus} | files
+    return {
+        "MODEL": model,
+        "MIXED": mixed_model,
+        "BOTH": both_sides_model,
+        "CORPUS": corpus,
+    } | files
 
 
 @pytest.mark.parametrize("line", WITHOUT_TORCH)
@@ -72,7 +78,7 @@ AT_A_LOOK = (
     "train CORPUS -o MODEL --seeds 2",
     "train CORPUS -o TEXT", "train NOWHERE -o NEW", "train EMPTY -o NEW", "train MODEL -o NEW",
     "train --resume NOWHERE", "train --resume EMPTY", "train CORPUS -o NEW --tensorboard TEXT",
-    "train CORPUS -o NEW --cell none", "train CORPUS -o NEW --width 0", "train CORPUS",
+    "train CORPUS -o NEW --cell nome", "train CORPUS -o NEW --width 0", "train CORPUS",
 )  # fmt: skip
 
 
