@@ -4,6 +4,7 @@ import json
 import math
 import os
 import pty
+import select
 import subprocess
 from types import SimpleNamespace
 
@@ -71,15 +72,20 @@ def test_json_tells_all_of_a_completion(sample):
         assert one["stopped"] in ("length", "stop")
 
 
-def test_a_line_is_answered_before_the_next_is_there(model):
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_line_is_answered_before_the_next_is_there(model, form):
     command = [*forked(), "sample", model, "--per-line", "--length", "5"]
+    command += ["--json"] if form == "json" else []
     with subprocess.Popen(
         [*map(str, command), "--seed", "7"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0,
     ) as process:  # fmt: skip
         for prompt in (b"the", b"what"):
             process.stdin.write(prompt + b"\n")
-            assert process.stdout.readline().startswith(prompt)
+            assert select.select([process.stdout], [], [], 60)[0], "no answer"
+            answer = process.stdout.readline()
+            text = json.loads(answer)["prompt"].encode() if form == "json" else answer
+            assert text.startswith(prompt)
         process.stdin.close()
         assert process.stdout.read() == b""
 

@@ -230,3 +230,34 @@ def test_the_number_of_a_closed_stream_is_not_taken_by_a_file(model, tmp_path):
     )
     assert done.returncode >= 3
     assert (tmp_path / "file").read_bytes() == b""
+
+
+# A command that leaves its result to be written at the end, and a file system that tells of a full
+# disk only when a file is closed.
+LEFT_FOR_THE_END = """
+import sys
+import click
+from charlm import cli
+click.Group.invoke = lambda *args: print("text")
+sys.exit(cli.main(["corpus", "list"]))
+"""
+FULL_AT_THE_CLOSE = """
+import errno, os, sys
+from charlm import cli
+def dup(handle):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+os.dup = dup
+sys.exit(cli.main(["corpus", "list"]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "out"), [(LEFT_FOR_THE_END, "/dev/full"), (FULL_AT_THE_CLOSE, os.devnull)]
+)
+def test_what_fails_at_the_end_is_told(code, out):
+    with open(out, "wb") as stdout:
+        done = subprocess.run(
+            [sys.executable, "-c", code], stdout=stdout, stderr=subprocess.PIPE, timeout=120
+        )
+    assert done.stderr == b"charlm: stdout: No space left on device\n"
+    assert done.returncode == 1
