@@ -30,19 +30,17 @@ class Counts:
         self._mixer = Mixer(dict(mixer.arrays))
         self._adam = Adam(self._mixer)
 
-    def inputs(self, logits: np.ndarray, history: np.ndarray) -> Inputs:
-        """What is mixed at places with those histories (N, D), of the network logits (N, V)."""
-        return inputs(logits, self._ngram.estimate(history))
+    def mixed(self, logits: np.ndarray, history: np.ndarray) -> np.ndarray:
+        """The logits (N, V) of the mixture, where the network's are `logits`, after histories."""
+        self._given = inputs(logits, self._ngram.estimate(history))
+        self._history = history
+        return self._mixer.mixed(self._given)
 
-    def mixed(self, given: Inputs) -> np.ndarray:
-        """The logits (N, V) of the mixture."""
-        return self._mixer.mixed(given)
-
-    def learn(self, history: np.ndarray, given: Inputs, ids: np.ndarray) -> None:
-        """Takes that ids (N,) came after histories (N, D), where `given` was mixed."""
+    def learn(self, ids: np.ndarray) -> None:
+        """Takes that ids (N,) came where the logits were `mixed` last."""
         if self._context is None:
             return
-        self._learning.append((history, given, ids))
+        self._learning.append((self._history, self._given, ids))
         if sum(len(ids) for _, _, ids in self._learning) < self._context:
             return
         histories, all_given, all_ids = zip(*self._learning, strict=True)

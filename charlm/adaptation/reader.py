@@ -55,6 +55,14 @@ class Reader:
         self._begin()
 
     @property
+    def logits(self) -> np.ndarray:
+        """What may follow all that was read: (1, V)."""
+        if self._logits is None:
+            with blas_threads(1):
+                self._logits = self._expected([self._features], [self._history])
+        return self._logits
+
+    @property
     def place(self) -> Place:
         """Where it is."""
         counts = () if self._counts is None else ((self._history,),)
@@ -62,20 +70,13 @@ class Reader:
 
     def read(self, id: int) -> None:
         """Learns that `id` has followed, and goes on by it."""
-        self._learn(id)
+        self._take(np.array([id]))
         self.given(id)
 
     def given(self, id: int) -> None:
         """Goes on by an id that was known beforehand: nothing is learned from it."""
         with blas_threads(1):
             self._step(id)
-            logits = self._engine.head(self._features)
-            if self._cache is not None:
-                logits = self._cache.mixed(self._features[0], logits)
-            if self._counts is not None:
-                self._given = self._counts.inputs(logits, self._history)
-                logits = self._counts.mixed(self._given)
-        self.logits = logits
 
     def read_all(self, ids: np.ndarray) -> Iterator[np.ndarray]:
         """Reads ids (T,), and gives the logits (n, V) before each of them, some at a time.
@@ -86,14 +87,17 @@ class Reader:
         while at < len(ids):
             # Up to where something is learned nothing depends on what came but the state.
             room = 1 if self._cache is not None else self._context - self._learned % self._context
+            some = ids[at : at + room]
             with blas_threads(1):
-                yield self._read_some(ids[at : at + room])
+                logits = self._take(some)
+                self._step(int(some[-1]))
+            yield logits
             at += room
 
     def mix_by(self, mixer: Mixer) -> None:
         """Mixes with another mixer from here on."""
         self._counts.mix_by(mixer)
-        self.logits = self._counts.mixed(self._given)
+        self._logits = None
 
     def end(self, id: int | None = None) -> None:
         """Goes back to where nothing was read, with all that was learned, for the next record.
@@ -101,56 +105,55 @@ class Reader:
         `id` is what has ended this one, where there is such a thing; it is learned too.
         """
         if id is not None:
-            self._learn(id)
+            self._take(np.array([id]))
         if self._learner is not None:
             self._learner.cut()
         self._begin()
 
     def _begin(self) -> None:
         self._state = self._engine.initial_state(1)
-        if self._counts is not None:
-            self._history = self._counts.initial_history(1)
+        self._history = None if self._counts is None else self._counts.initial_history(1)
         self.given(self._engine.start)
 
-    def _read_some(self, ids: np.ndarray) -> np.ndarray:
-        """Reads ids (n,), after the last of which it may learn: the logits (n, V) before each."""
-        found, features, histories = [self.logits], [], []
-        before = None if self._counts is None else (self._history, self._given)
+    def _take(self, ids: np.ndarray) -> np.ndarray:
+        """Learns that ids (n,) have followed, and goes on by all but the last of them.
+
+        Gives the logits (n, V) before each.
+        """
+        features, histories = [self._features], [self._history]
         for id in ids[:-1].tolist():
             if self._learner is not None:
                 self._learner.add(self._last, id, self._before)
             self._step(id)
             features.append(self._features)
-            if self._counts is not None:
-                histories.append(self._history)
-        if features:
-            logits = self._engine.head(np.concatenate(features))
-            if before is not None:
-                history = np.concatenate(histories)
-                given = self._counts.inputs(logits, history)
-                logits = self._counts.mixed(given)
-                self._counts.learn(*before, ids[:1])
-                self._counts.learn(history[:-1], given[:-1], ids[1:-1])
-                self._given = given[-1:]
-            self._learned += len(features)
-            found.append(logits)
-        self.read(int(ids[-1]))
-        return np.concatenate(found)
+            histories.append(self._history)
+        logits = self.logits if len(ids) == 1 else self._expected(features, histories)
+        if self._learner is not None:
+            self._learner.add(self._last, int(ids[-1]), self._before)
+        if self._cache is not None:
+            self._cache.add(self._features[0], int(ids[-1]))
+        if self._counts is not None:
+            self._counts.learn(ids)
+        self._learned += len(ids)
+        return logits
 
     def _step(self, id: int) -> None:
         self._last, self._before = id, self._state
         self._features, self._state = self._engine.features(np.array([id]), self._state)
+        self._logits = None
         if self._counts is not None:
             self._history = self._counts.advanced(self._history, np.array([id]))
 
-    def _learn(self, id: int) -> None:
-        self._learned += 1
+    def _expected(
+        self, features: list[np.ndarray], histories: list[np.ndarray | None]
+    ) -> np.ndarray:
+        """The logits (n, V) at places with those features (1, D) and histories each."""
+        logits = self._engine.head(np.concatenate(features))
         if self._cache is not None:
-            self._cache.add(self._features[0], id)
-        if self._learner is not None:
-            self._learner.add(self._last, id, self._before)
+            logits = self._cache.mixed(self._features[0], logits)
         if self._counts is not None:
-            self._counts.learn(self._history, self._given, np.array([id]))
+            logits = self._counts.mixed(logits, np.concatenate(histories))
+        return logits
 
 
 def reader_of(

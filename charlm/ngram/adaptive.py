@@ -8,23 +8,12 @@ likelier to come again.
 N rows, V vocabulary, D tokens of the longest context.
 """
 
-from dataclasses import dataclass, field
-
 import numpy as np
 
 from charlm.ngram.model import ABSENT, Estimate, Ngram
 
 BOOST = 2
 MIXED_BITS = np.uint64(0x9E3779B97F4A7C15)  # odd, so that no two products are alike
-
-
-@dataclass(slots=True)
-class _Added:
-    """What was added at one context: the counts by token, their sum, and the discounts gained."""
-
-    counts: dict[int, int] = field(default_factory=dict)
-    total: int = 0
-    taken: float = 0.0
 
 
 class AdaptiveNgram:
@@ -40,27 +29,19 @@ class AdaptiveNgram:
         self.vocabulary = base.vocabulary
         self.initial_history = base.initial_history
         self.advanced = base.advanced
-        self._discounts = base.discounts.tolist()
-        self._added: list[dict[int, _Added]] = [{} for _ in range(base.order)]
+        # By depth and context, how often each token came after it.
+        self._added: list[dict[int, dict[int, int]]] = [{} for _ in range(base.order)]
 
     def add(self, history: np.ndarray, ids: np.ndarray) -> None:
         """Counts that ids (N,) came, each after its history (N, D)."""
-        nodes = self.base.nodes(history)
-        before = [
-            self.base.count_of(depth, nodes[depth], ids).tolist() for depth in range(self.order)
-        ]
+        nodes = [some.tolist() for some in self.base.nodes(history)]
         keys, depths = _keys(history)
         for row, (id, deepest) in enumerate(zip(ids.tolist(), depths.tolist(), strict=True)):
             for depth in range(deepest, -1, -1):
-                added = self._added[depth].setdefault(keys[depth][row], _Added())
-                own, static = added.counts.get(id, 0), before[depth][row]
-                discounts = self._discounts[depth]
-                added.counts[id] = own + BOOST
-                added.total += BOOST
-                added.taken += (
-                    discounts[min(static + own + BOOST, 3)] - discounts[min(static + own, 3)]
-                )
-                if static or own:
+                added = self._added[depth].setdefault(keys[depth][row], {})
+                own = added.get(id, 0)
+                added[id] = own + BOOST
+                if own or self.base.has(depth, nodes[depth][row], id):
                     break
 
     def estimate(self, history: np.ndarray) -> Estimate:
@@ -80,9 +61,9 @@ class AdaptiveNgram:
         for row, key in enumerate(keys):
             added = self._added[depth].get(key)
             if added is not None:
-                rows += [row] * len(added.counts)
-                tokens += added.counts
-                counts += added.counts.values()
+                rows += [row] * len(added)
+                tokens += added
+                counts += added.values()
         if rows:
             found[rows, tokens] += counts
         return found

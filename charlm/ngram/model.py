@@ -201,6 +201,15 @@ class Ngram:
         at = np.minimum(low, len(symbols) - 1)
         return np.where((low < end) & (symbols[at] == ids), counts[at], 0)
 
+    def has(self, depth: int, node: int, id: int) -> bool:
+        """Whether `id` came at a node."""
+        if node == ABSENT:
+            return False
+        _, begins, symbols, _ = self._tables[depth]
+        own = symbols[begins[node] : begins[node + 1]]
+        at = int(own.searchsorted(id))
+        return at < len(own) and int(own[at]) == id
+
     def estimate_of(self, history: np.ndarray, ids: np.ndarray) -> Estimate:
         """The estimate of ids (N,) alone, each after its history (N, D): `p` is (N, n, 1)."""
         found, known = [], []

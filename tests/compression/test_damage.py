@@ -59,13 +59,12 @@ def test_a_slip_of_the_arithmetic_is_found_at_the_end(monkeypatch, coded):
     model = small_model("byte")
     text = b"the cat sat on the mat. " * 4
     data, _ = compress(model, io.BytesIO(text))
-    honest, steps = Reader.given, iter(range(10**6))
+    honest, steps = Reader._expected, iter(range(10**6))
 
-    def given(self, id):
-        honest(self, id)
-        self.logits = self.logits + (next(steps) == 70) * np.linspace(0, 1, 256)
+    def expected(self, *places):
+        return honest(self, *places) + (next(steps) == 70) * np.linspace(0, 1, 256)
 
-    monkeypatch.setattr(Reader, "given", given)
+    monkeypatch.setattr(Reader, "_expected", expected)
     with pytest.raises(DataError, match="machine"):
         b"".join(decompress(model, io.BytesIO(data), "it"))
 
