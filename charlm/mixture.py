@@ -75,6 +75,12 @@ def target_inputs(logs: np.ndarray, entropies: np.ndarray, estimate: Estimate) -
     return Inputs(joined[..., None], features)
 
 
+def target_inputs_of(logs: np.ndarray, ids: np.ndarray, estimate: Estimate) -> Inputs:
+    """The same of ids (N,), where the network's log-probabilities are logs (N, V)."""
+    own = logs[np.arange(len(ids)), ids]
+    return target_inputs(own, _entropies(logs), estimate)
+
+
 def is_summed(given: Inputs) -> bool:
     """Whether the probabilities are added: those of one token each, or of a large vocabulary."""
     V = given.logs.shape[-1]

@@ -81,7 +81,10 @@ class SteppedReader:
         self._engine = engine
         # Of a large vocabulary the logits are never all there; of a small one the whole step is
         # what is recorded, and fast.
-        self._wide = isinstance(engine, NumpyEngine) and engine.network.is_wide
+        alone = isinstance(engine, NumpyEngine)
+        # Likeliest ids are found in the logits of all the vocabulary, but for a network's own.
+        self._wide = getattr(engine, "is_wide", False) and (alone or not favourites)
+        self._at_once = TOKENS if self._wide and alone else LOGITS // engine.vocabulary
         self._step = engine.features if self._wide else engine.step
 
     def read(
@@ -91,8 +94,7 @@ class SteppedReader:
         B, T = inputs.shape
         going = (lengths[:, None] > np.arange(T)).sum(axis=0)
         found = np.zeros((self.figures, B, T))
-        at_once = TOKENS if self._wide else LOGITS // self._engine.vocabulary
-        block, rows = max(1, at_once // B), B
+        block, rows = max(1, self._at_once // B), B
         for begin in range(0, T, block):
             end = min(begin + block, T)
             made = []

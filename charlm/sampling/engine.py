@@ -15,12 +15,13 @@ from typing import Any, Protocol
 import numpy as np
 
 from charlm.errors import ConfigError
-from charlm.mixture import Mixer, inputs
+from charlm.mixture import PRODUCTS, Mixer, inputs, target_inputs_of
 from charlm.model_file import Model
 from charlm.network import Network
 from charlm.network.stack import Weights
 from charlm.network.states import State, join
 from charlm.ngram import Ngram
+from charlm.ops import log_softmax
 from charlm.packages import missing_packages_named
 from charlm.sampling.replay import NotRecordableError, Recording
 from charlm.sampling.threads import tuner
@@ -109,6 +110,11 @@ class NumpyEngine:
     def head(self, features: np.ndarray) -> np.ndarray:
         """The logits (B, V) of what follows, from what leaves the blocks (B, D)."""
         return self.network.logits(np, self._w, features)
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether `costs` finds what tokens cost, without the logits of all the vocabulary."""
+        return self.network.is_wide
 
     def costs(self, features: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, ...]:
         """What ids (N,) cost after those features (N, D); see `Network.costs`."""
@@ -216,6 +222,29 @@ class MixedEngine:
         mixed = self.mixer.mixed(inputs(logits, self.ngram.estimate(history)))
         return mixed, (*after, (history,))
 
+    @property
+    def is_wide(self) -> bool:
+        """Whether `costs` finds what tokens cost, without mixing all of the vocabulary."""
+        return self.vocabulary > PRODUCTS
+
+    def features(self, ids: np.ndarray, state: State) -> tuple[np.ndarray, State]:
+        """What `costs` takes (B, V + D): the network's logits and the history; the next state."""
+        *network, (history,) = state
+        logits, after = self.engine.step(ids, tuple(network))
+        history = self.ngram.advanced(history, ids)
+        # Every id of a vocabulary that there is room for is a whole number of float32.
+        return np.concatenate([logits, history], axis=1, dtype=np.float32), (*after, (history,))
+
+    def costs(self, features: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, ...]:
+        """The nats (N,) of ids (N,) after those features."""
+        logs = log_softmax(np, features[:, : self.vocabulary])
+        history = features[:, self.vocabulary :].astype(np.int32)
+        return (
+            -self.mixer.mixed(target_inputs_of(logs, ids, self.ngram.estimate_of(history, ids)))[
+                :, 0
+            ],
+        )
+
     def join(self, states: Sequence[State]) -> State:
         """The rows of all states in one, in that order."""
         network = self.engine.join([state[:-1] for state in states])
@@ -242,6 +271,20 @@ class NgramEngine:
         history = self.ngram.advanced(state[0][0], ids)
         return np.log(self.ngram.estimate(history).p[:, -1]), ((history,),)
 
+    @property
+    def is_wide(self) -> bool:
+        """Whether `costs` finds what tokens cost, without all of the vocabulary."""
+        return self.vocabulary > PRODUCTS
+
+    def features(self, ids: np.ndarray, state: State) -> tuple[np.ndarray, State]:
+        """What `costs` takes (B, D), the history; and the next state."""
+        history = self.ngram.advanced(state[0][0], ids)
+        return history, ((history,),)
+
+    def costs(self, features: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, ...]:
+        """The nats (N,) of ids (N,) after those features."""
+        return (-np.log(self.ngram.estimate_of(features, ids).p[:, -1, 0]),)
+
     def join(self, states: Sequence[State]) -> State:
         """The rows of all states in one, in that order."""
         return join(np, states)
@@ -264,7 +307,7 @@ def parts_of(model: Model) -> dict[str, Engine]:
     if model.ngram is None:
         raise ConfigError(
             "the model is a network alone, without counts, and has no other parts; leave --parts"
-            " out, or give a model made with charlm train --ngram."
+            " out, or give a model made without --ngram 0."
         )
     network = engine_of(replace(model, ngram=None, mixer=None))
     return {"network": network, "ngram": NgramEngine(model.ngram)}
