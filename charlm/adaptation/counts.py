@@ -8,8 +8,9 @@ N rows, V vocabulary, D tokens of the longest context.
 
 import numpy as np
 
-from charlm.mixture import Adam, Inputs, Mixer, inputs, joined
+from charlm.mixture import PRODUCTS, Adam, Inputs, Mixer, inputs, joined, target_inputs_of
 from charlm.ngram import AdaptiveNgram, Ngram
+from charlm.ops import log_softmax
 
 MIXER_RATE = 1e-3  # of Adam
 
@@ -22,6 +23,7 @@ class Counts:
         self._context = context
         self._learning: list[tuple[np.ndarray, Inputs, np.ndarray]] = []
         self.mix_by(mixer)
+        self.is_wide = ngram.vocabulary > PRODUCTS
         self.initial_history = ngram.initial_history
         self.advanced = ngram.advanced
 
@@ -36,8 +38,15 @@ class Counts:
         self._history = history
         return self._mixer.mixed(self._given)
 
+    def nats(self, logits: np.ndarray, history: np.ndarray, ids: np.ndarray) -> np.ndarray:
+        """The nats (N,) of ids (N,) by the same mixture, without all of a large vocabulary."""
+        estimate = self._ngram.estimate_of(history, ids)
+        self._given = target_inputs_of(log_softmax(np, logits), ids, estimate)
+        self._history = history
+        return -self._mixer.mixed(self._given)[:, 0]
+
     def learn(self, ids: np.ndarray) -> None:
-        """Takes that ids (N,) came where the logits were `mixed` last."""
+        """Takes that ids (N,) came where the mixture was made last."""
         if self._context is None:
             return
         self._learning.append((self._history, self._given, ids))

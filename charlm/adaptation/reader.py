@@ -4,6 +4,7 @@ Unlike an engine's state a reader is no value: it changes with every symbol, as 
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 
 
 WORDS = {"network": "network", "ngram": "counts"}  # for what of a model may adapt
+
+
+# What is made of places with those features (1, D) and histories each.
+Expect = Callable[[list[np.ndarray], list[np.ndarray | None]], np.ndarray]
 
 
 class Reader:
@@ -70,8 +75,7 @@ class Reader:
 
     def read(self, id: int) -> None:
         """Learns that `id` has followed, and goes on by it."""
-        self._take(np.array([id]))
-        self.given(id)
+        self._read_some(np.array([id]), self._expected)
 
     def given(self, id: int) -> None:
         """Goes on by an id that was known beforehand: nothing is learned from it."""
@@ -83,15 +87,24 @@ class Reader:
 
         Law: they are what reading the ids one by one gives, but for rounding.
         """
+        for some in self._pieces(ids):
+            yield self._read_some(some, self._expected)
+
+    def nats_of_all(self, ids: np.ndarray) -> Iterator[np.ndarray]:
+        """Reads ids (T,), and gives the nats (n,) of each, some at a time."""
+        if self._counts is None or not self._counts.is_wide or self._cache is not None:
+            for some in self._pieces(ids):
+                yield nats_of(self._read_some(some, self._expected), some)
+            return
+        for some in self._pieces(ids):
+            yield self._read_some(some, partial(self._nats, some))
+
+    def _pieces(self, ids: np.ndarray) -> Iterator[np.ndarray]:
+        """The ids in pieces: up to where something is learned all depends on the state alone."""
         at = 0
         while at < len(ids):
-            # Up to where something is learned nothing depends on what came but the state.
             room = 1 if self._cache is not None else self._context - self._learned % self._context
-            some = ids[at : at + room]
-            with blas_threads(1):
-                logits = self._take(some)
-                self._step(int(some[-1]))
-            yield logits
+            yield ids[at : at + room]
             at += room
 
     def mix_by(self, mixer: Mixer) -> None:
@@ -105,7 +118,7 @@ class Reader:
         `id` is what has ended this one, where there is such a thing; it is learned too.
         """
         if id is not None:
-            self._take(np.array([id]))
+            self._take(np.array([id]), self._expected)
         if self._learner is not None:
             self._learner.cut()
         self._begin()
@@ -115,11 +128,15 @@ class Reader:
         self._history = None if self._counts is None else self._counts.initial_history(1)
         self.given(self._engine.start)
 
-    def _take(self, ids: np.ndarray) -> np.ndarray:
-        """Learns that ids (n,) have followed, and goes on by all but the last of them.
+    def _read_some(self, ids: np.ndarray, expected: Expect) -> np.ndarray:
+        """What is `expected` before each of ids (n,), from which it then learns and goes on."""
+        with blas_threads(1):
+            found = self._take(ids, expected)
+            self._step(int(ids[-1]))
+        return found
 
-        Gives the logits (n, V) before each.
-        """
+    def _take(self, ids: np.ndarray, expected: Expect) -> np.ndarray:
+        """The same, but it goes on by all but the last of them."""
         features, histories = [self._features], [self._history]
         for id in ids[:-1].tolist():
             if self._learner is not None:
@@ -127,7 +144,10 @@ class Reader:
             self._step(id)
             features.append(self._features)
             histories.append(self._history)
-        logits = self.logits if len(ids) == 1 else self._expected(features, histories)
+        if len(ids) == 1 and expected == self._expected:
+            found = self.logits
+        else:
+            found = expected(features, histories)
         if self._learner is not None:
             self._learner.add(self._last, int(ids[-1]), self._before)
         if self._cache is not None:
@@ -135,7 +155,7 @@ class Reader:
         if self._counts is not None:
             self._counts.learn(ids)
         self._learned += len(ids)
-        return logits
+        return found
 
     def _step(self, id: int) -> None:
         self._last, self._before = id, self._state
@@ -154,6 +174,13 @@ class Reader:
         if self._counts is not None:
             logits = self._counts.mixed(logits, np.concatenate(histories))
         return logits
+
+    def _nats(
+        self, ids: np.ndarray, features: list[np.ndarray], histories: list[np.ndarray]
+    ) -> np.ndarray:
+        """The nats (n,) of ids (n,) at those places, by network and counts."""
+        logits = self._engine.head(np.concatenate(features))
+        return self._counts.nats(logits, np.concatenate(histories), ids)
 
 
 def reader_of(
@@ -202,10 +229,10 @@ def text_nats(
     ends = [] if boundary is None else np.flatnonzero(ids == boundary).tolist()
     nats, at = np.empty(len(ids)), 0
     for end in [*ends, len(ids)]:
-        for logits in reader.read_all(ids[at:end]):
-            nats[at : at + len(logits)] = nats_of(logits, ids[at : at + len(logits)])
-            at += len(logits)
-            advance(len(logits))
+        for some in reader.nats_of_all(ids[at:end]):
+            nats[at : at + len(some)] = some
+            at += len(some)
+            advance(len(some))
         if at < len(ids):
             nats[at] = nats_of(reader.logits, ids[at : at + 1])[0]
             reader.end(int(ids[at]))

@@ -196,10 +196,16 @@ class _Learning:
                 self._reader.given(id)
         at = 0
         with self._watch(len(rows.ids)) as advance:
-            for logits in self._reader.read_all(rows.ids):
-                rows.put(np.arange(at, at + len(logits)), logits)
-                at += len(logits)
-                advance(len(logits))
+            if rows.favourites is None:
+                for nats in self._reader.nats_of_all(rows.ids):
+                    rows.nats[at : at + len(nats)] = nats
+                    at += len(nats)
+                    advance(len(nats))
+            else:
+                for logits in self._reader.read_all(rows.ids):
+                    rows.put(np.arange(at, at + len(logits)), logits)
+                    at += len(logits)
+                    advance(len(logits))
         return self._reader.place
 
 

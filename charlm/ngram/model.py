@@ -201,14 +201,20 @@ class Ngram:
         at = np.minimum(low, len(symbols) - 1)
         return np.where((low < end) & (symbols[at] == ids), counts[at], 0)
 
-    def has(self, depth: int, node: int, id: int) -> bool:
-        """Whether `id` came at a node."""
+    def count_at(self, depth: int, node: int, id: int) -> int:
+        """The count of `id` at a node."""
         if node == ABSENT:
-            return False
-        _, begins, symbols, _ = self._tables[depth]
+            return 0
+        _, begins, symbols, counts = self._tables[depth]
         own = symbols[begins[node] : begins[node + 1]]
         at = int(own.searchsorted(id))
-        return at < len(own) and int(own[at]) == id
+        return int(counts[begins[node] + at]) if at < len(own) and own[at] == id else 0
+
+    def sums(self, depth: int, nodes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The counts in all (N,) at nodes (N,), and what the discounts take from them."""
+        _, _, total, rest = self._sums(depth)
+        seen = nodes != ABSENT
+        return np.where(seen, total[nodes], 0), np.where(seen, (total * rest)[nodes], 0)
 
     def estimate_of(self, history: np.ndarray, ids: np.ndarray) -> Estimate:
         """The estimate of ids (N,) alone, each after its history (N, D): `p` is (N, n, 1)."""

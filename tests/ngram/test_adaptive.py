@@ -1,6 +1,7 @@
 """The laws of counts that go on in the text that is read."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from support.ngrams import contexts, naive_counts, naive_p
 from charlm import model_file
 from charlm.adaptation import reader_of, text_nats
 from charlm.config import AdaptationConfig
+from charlm.mixture import Mixer
 from charlm.ngram import AdaptiveNgram, count, histories
 from charlm.ngram.adaptive import BOOST
 
@@ -55,6 +57,17 @@ def test_sums_to_1_and_begins_as_the_base():
     assert np.log(after[own]).sum() > np.log(expected.p[own]).sum()
 
 
+@pytest.mark.parametrize("boundary", [None, 0])
+def test_one_token_is_as_among_all(boundary):
+    history = histories(READ, V, 4, boundary)
+    ngram = AdaptiveNgram(count(TEXT, V, order=4, boundary=boundary))
+    for _ in range(3):
+        whole, one = ngram.estimate(history), ngram.estimate_of(history, READ)
+        np.testing.assert_allclose(one.p[..., 0], whole.p[np.arange(len(READ)), :, READ], rtol=1e-9)
+        np.testing.assert_allclose(one.known, whole.known, rtol=1e-9)
+        ngram.add(history, READ)
+
+
 def test_one_by_one_is_as_all_at_once():
     history = histories(READ, V, 4)
     once, each = (AdaptiveNgram(count(TEXT, V, order=4)) for _ in range(2))
@@ -65,8 +78,13 @@ def test_one_by_one_is_as_all_at_once():
 
 
 @pytest.mark.parametrize("adapt", ["none", "all", "network", "ngram"])
-def test_read_at_once_is_as_read_one_by_one(mixed_model, adapt):
+@pytest.mark.parametrize("wide", [False, True])
+def test_read_at_once_is_as_read_one_by_one(mixed_model, adapt, wide, monkeypatch):
     model = model_file.load(mixed_model)
+    if wide:  # as a large vocabulary is mixed; a mixer for that has fewer features
+        for module in ("charlm.mixture", "charlm.adaptation.counts"):
+            monkeypatch.setattr(f"{module}.PRODUCTS", 8)
+        model = replace(model, mixer=Mixer.prior(model.ngram.order, model.ngram.vocabulary))
     context = {} if adapt == "none" else {"adapt_context": 5}
     config = AdaptationConfig(adapt=adapt, **context)
     ids = np.array(model.tokenizer.encode(LINES))

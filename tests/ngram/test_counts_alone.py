@@ -63,8 +63,9 @@ def test_samples_go_on_and_do_not_depend_on_each_other(charlm, counts_model, tmp
 
 @pytest.mark.parametrize(
     "args",
-    [["next", "--prompt", "the"], ["info"], ["score", "--adapt", "--each"], ["compare", "MODEL", "-"],
-     ["inspect"], ["inspect", "--memory", "--back", "20"], ["export", "--to", "arpa", "-o", "-"]],
+    [["next", "--prompt", "the"], ["info"], ["score", "--adapt", "--each"], ["inspect"],
+     ["compare", "MODEL", "-"], ["inspect", "--memory", "--back", "20"],
+     ["export", "--to", "arpa", "-o", "-"]],
     ids=lambda args: " ".join(args),
 )  # fmt: skip
 def test_commands_that_read_a_model_read_it(charlm, counts_model, args):
