@@ -15,7 +15,7 @@ from charlm.ngram.model import ABSENT, Ngram, histories
 ORDERS = {"letters": 7, "words": 4}
 LETTERS = 1024  # a vocabulary up to so large is one of letters or bytes
 BYTES_PER_TOKEN, MOST_BYTES = 8, 100_000_000  # of the tables, unless an order is asked for
-MOST_TOKENS = 1 << 25  # of a larger text as many are counted, in BLOCKS spread over it
+MOST_TOKENS = 1 << 24  # of a larger text as many are counted, in BLOCKS spread over it
 BLOCKS = 64
 FALLBACK = (0.0, 0.5, 1.0, 1.5)  # KenLM's discounts where the counts of counts give none
 

@@ -53,6 +53,9 @@ def train(
         training=training.to_dict(),
     )
     mixed = mixing.mixed(plain, ngram, corpus)
+    if not mixed.tokens:
+        mixer = mixing.folded(plain, corpus, training)
+        mixed = replace(mixed, model=replace(mixed.model, mixer=mixer))
     elapsed_s = time.monotonic() - started
     known = math.isfinite(mixed.nats_per_char)
     history = {

@@ -37,6 +37,7 @@ Proceed = Callable[[], None]  # called in each batch; may raise
 MOST_LOGS = 1 << 26  # log-probabilities of the network that are kept: of so much text is a figure
 FITTED_LOGS = 1 << 25  # of all distributions, that a mixer is fitted to
 FITTED = 1 << 16  # places that it is fitted to, at most
+FOLD = 0.1  # of the training text
 AT_ONCE = 1 << 21  # log-probabilities that are made at once
 
 
@@ -77,10 +78,11 @@ class Mixed:
         }
 
 
-def counts_of(corpus: Corpus, config: TrainingConfig) -> Ngram:
-    """The n-gram model of the training split, of the order that `config` wants."""
+def counts_of(corpus: Corpus, config: TrainingConfig, share: float = 1.0) -> Ngram:
+    """The n-gram model of the training split's first `share`, of the order that `config` wants."""
+    ids = corpus.ids("train")
     return count(
-        corpus.ids("train"),
+        ids[: round(len(ids) * share)],
         corpus.tokenizer.vocabulary,
         order=config.ngram,
         boundary=None if corpus.records == "none" else corpus.tokenizer.boundary,
@@ -114,6 +116,18 @@ def mixed(
     size = corpus.size("val")
     per_char = nats / (len(ids) * size.chars / size.tokens)
     return Mixed(replace(model, ngram=ngram, mixer=mixer), len(ids), *per_char.tolist())
+
+
+def folded(model: Model, corpus: Corpus, config: TrainingConfig) -> Mixer:
+    """The mixer of a model of counts alone, where there is no validation text.
+
+    It is fitted to the end of the training text, by the counts of what comes before.
+    """
+    ngram = counts_of(corpus, config, 1 - FOLD)
+    ids = corpus.ids("train")
+    ids = ids[round(len(ids) * (1 - FOLD)) :][:FITTED].astype(np.int64)
+    text = _Text(model, ngram, corpus, ids, lambda: None)
+    return text.fitted(Mixer.prior(ngram.order, ngram.vocabulary), np.arange(len(ids)))
 
 
 def seconds_needed(ngram: Ngram, tokens: int) -> float:

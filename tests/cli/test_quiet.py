@@ -107,6 +107,6 @@ def completed(*words):
 
 def test_names_of_corpora_and_of_cells_are_completed():
     assert completed("charlm", "corpus", "cat", "py") == ["python-docs", "python-source"]
-    assert completed("charlm", "train", "--cell", "") == list(CELLS)
+    assert completed("charlm", "train", "--cell", "") == [*CELLS, "none"]
     assert completed("charlm", "train", "--cell", "gru,sl") == ["gru,slstm"]
     assert completed("charlm", "zoo", "--cell", "min") == ["mingru", "minlstm"]

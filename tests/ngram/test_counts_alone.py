@@ -129,8 +129,10 @@ def test_records_and_no_validation_text(charlm, tmp_path):
         charlm, "train", tmp_path / "data", "-o", tmp_path / "run", "--cell", "none"
     )
     assert outcome["val_nats_per_char"] is None
-    done = charlm("sample", tmp_path / "run", "-n", 20, "--seed", 1)
-    assert set(done.stdout.decode().split()) & {"anna", "carl", "dora"}
+    done = charlm("sample", tmp_path / "run", "-n", 50, "--seed", 1)
+    drawn = done.stdout.decode().split()
+    known = [name for name in drawn if name in {"anna", "annika", "bertha", "carl", "dora"}]
+    assert len(known) > len(drawn) / 2
 
 
 def test_the_zoo_has_a_row_of_counts(charlm, corpus):

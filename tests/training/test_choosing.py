@@ -167,7 +167,7 @@ def log_of(run) -> dict:
 
 def test_a_budget_decides_and_says_so(charlm, corpus, tmp_path):
     run = tmp_path / "run"
-    done = charlm("train", corpus, "-o", run, "--budget", "4s", "--seed", 1, "--device", "cpu")
+    done = charlm("train", corpus, "-o", run, "--budget", "6s", "--seed", 1, "--device", "cpu")
     assert done.returncode == 0, done.stderr
     assert "it makes about" in done.stderr.decode()
     first = log_of(run)
