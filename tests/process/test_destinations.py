@@ -2,10 +2,12 @@
 
 import os
 import stat
+from functools import cache
 from pathlib import Path
 
 import pytest
 from support import commands
+from support.params import quick
 
 WRITERS = {
     "compress": ["compress", "MODEL", "TEXT"],
@@ -14,6 +16,7 @@ WRITERS = {
     "report": ["report", "MODEL"],
     "export": ["export", "MODEL", "--to", "onnx"],
 }
+QUICK = quick(["compress", "export"], WRITERS)
 NAME = "out.svg"  # a plot knows its kind by it
 
 
@@ -36,13 +39,15 @@ def words(model, files):
 
 @pytest.fixture(scope="module")
 def results(charlm, words, tmp_path_factory):
-    """What each writer writes to a file that was not there before."""
-    found = {}
-    for name, args in words.items():
+    """What a writer, by its name, writes to a file that was not there before."""
+
+    @cache
+    def found(name):
         path = tmp_path_factory.mktemp(name) / NAME
-        done = charlm(*args, "-o", path)
+        done = charlm(*words[name], "-o", path)
         assert done.returncode == 0, done.stderr
-        found[name] = path.read_bytes()
+        return path.read_bytes()
+
     return found
 
 
@@ -53,7 +58,7 @@ def node(path, minor):
         pytest.skip("no device node can be made here")
 
 
-@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("name", QUICK)
 @pytest.mark.parametrize("there", [False, True], ids=["dangling", "to a file"])
 def test_a_link_is_followed_and_a_mode_kept(charlm, words, results, tmp_path, name, there):
     link, target = tmp_path / NAME, tmp_path / "elsewhere" / "file"
@@ -67,19 +72,19 @@ def test_a_link_is_followed_and_a_mode_kept(charlm, words, results, tmp_path, na
     done = charlm(*words[name], "-o", link, *(["--force"] if there else []))
     assert done.returncode == 0, done.stderr
     assert link.is_symlink()
-    assert target.read_bytes() == results[name]
+    assert target.read_bytes() == results(name)
     umask = os.umask(0)
     os.umask(umask)
     assert stat.S_IMODE(target.stat().st_mode) == (0o600 if there else 0o666 & ~umask)
     assert sorted(p.name for p in tmp_path.rglob("*")) == sorted(["elsewhere", "file", NAME])
 
 
-@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("name", QUICK)
 def test_a_fifo_gets_the_bytes(words, results, tmp_path, name):
     path = tmp_path / NAME
     os.mkfifo(path)
     process = commands.start(*words[name], "-o", path)
-    assert path.read_bytes() == results[name]
+    assert path.read_bytes() == results(name)
     said = process.communicate()[1]
     assert process.returncode == 0, said
     assert path.is_fifo()
@@ -96,7 +101,7 @@ def test_a_fifo_whose_reader_leaves_is_told(words, tmp_path):
     assert "Traceback" not in said
 
 
-@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("name", QUICK)
 @pytest.mark.parametrize("device", ["null", "full"])
 def test_a_device_stays_one(charlm, words, tmp_path, name, device):
     path = tmp_path / NAME
@@ -113,14 +118,14 @@ def test_a_device_stays_one(charlm, words, tmp_path, name, device):
 @pytest.mark.parametrize("name", [name for name in WRITERS if name != "plot"])
 def test_dev_stdout_is_stdout(charlm, words, results, tmp_path, name):
     before = os.stat("/dev/stdout", follow_symlinks=False)
-    assert charlm(*words[name], "-o", "/dev/stdout").stdout == results[name]
+    assert charlm(*words[name], "-o", "/dev/stdout").stdout == results(name)
     with (tmp_path / "file").open("wb") as file:
         file.write(b"before")
         file.flush()
         process = commands.start(*words[name], "-o", "/dev/stdout", "--force", stdout=file)
         process.communicate()
     assert process.returncode == 0
-    assert (tmp_path / "file").read_bytes() == b"before" + results[name]
+    assert (tmp_path / "file").read_bytes() == b"before" + results(name)
     assert os.path.samestat(os.stat("/dev/stdout", follow_symlinks=False), before)
 
 

@@ -14,6 +14,7 @@ from array import array
 
 import pytest
 from support import commands
+from support.params import quick
 
 COLD = commands.COLD
 TEXT = "".join(f"the king shall have his own again, {i * i} times.\n" for i in range(400))
@@ -70,7 +71,7 @@ def filled_in(args, model, files):
 
 
 @pytest.mark.parametrize("environment", [USUAL, SLOW_UNBUFFERED], indirect=True)
-@pytest.mark.parametrize("name", LONG)
+@pytest.mark.parametrize("name", quick(["score", "compress"], LONG))
 def test_a_non_blocking_stdout_gets_every_byte(model, files, charlm, name, environment):
     args = filled_in(LONG[name], model, files)
     reading, writing = small_pipe()
@@ -150,7 +151,7 @@ READ = {
 }
 
 
-@pytest.mark.parametrize("name", READERS)
+@pytest.mark.parametrize("name", quick(["score", "sample --per-line", "prep"], READERS))
 def test_a_non_blocking_stdin_is_waited_for(charlm, model, both_sides_model, files, tmp_path, name):
     data = (files / "clm").read_bytes() if name == "decompress" else READ.get(name, LINES)
     names = {"MODEL": model, "BOTH": both_sides_model}
@@ -174,7 +175,7 @@ def test_a_non_blocking_stdin_is_waited_for(charlm, model, both_sides_model, fil
     assert found == expected.stdout
 
 
-@pytest.mark.parametrize("closed", ["full", "gone", "hung up", "non-blocking"])
+@pytest.mark.parametrize("closed", quick(["full"], ["full", "gone", "hung up", "non-blocking"]))
 def test_messages_that_cannot_be_written_end_nothing(charlm, model, tmp_path, closed):
     """Behind stderr: a full disk, a pipe without a reader, a terminal that was closed."""
     other = None
