@@ -256,7 +256,7 @@ def test_what_two_have_saved_goes_on_with_one(charlm, two, tmp_path):
     assert done.returncode == 0, done.stderr.decode()
     assert b"2 processes, and this is" in done.stderr
     assert log(copied)[-1]["steps"] == 250
-    assert log(copied)[-1]["val_nats_per_char"] < log(copied)[1]["loss_nats"]
+    assert log(copied)[-1]["network_val_nats_per_char"] < log(copied)[1]["loss_nats"]
 
 
 @pytest.mark.slow
