@@ -29,7 +29,7 @@ LEARNED = ("w1", "b1", "w2", "b2")
 FARTHEST = 5.0  # deviations from the mean that a feature may show
 BATCH, RATE, DECAYS = 512, 0.01, (0.9, 0.999)  # of Adam
 # A gate learns few places by heart, so of them there are fewer updates than N^2 by this.
-UPDATES, SQUARE_PLACES = (4, 512), 80_000
+UPDATES, SQUARE_PLACES = (4, 400), 80_000
 STARTS, START_SCALES, START_PLACES = 11, (0.7, 0.85, 1.0, 1.15), 4096
 LEAST_DEVIATION, LEAST_SHARE = 1e-2, 1e-2
 
@@ -57,10 +57,10 @@ def joined(parts: Sequence[Inputs]) -> Inputs:
 def inputs(logits: np.ndarray, estimate: Estimate) -> Inputs:
     """What is to be mixed, from the network's logits (N, V) and what the counts expect."""
     network = log_softmax(np, logits)
-    features = [estimate.known, _entropies(network[:, None])]
-    logs = np.concatenate([network[:, None], np.log(estimate.p)], axis=1, dtype=np.float32)
+    features = [estimate.known, _entropies(network)[:, None]]
     if logits.shape[-1] <= PRODUCTS:
-        features.append(_entropies(logs[:, 2:]))  # that of the lowest order never changes
+        features.append(estimate.entropies[:, 1:])  # that of the lowest order never changes
+    logs = np.concatenate([network[:, None], estimate.logs], axis=1, dtype=np.float32)
     return Inputs(logs, np.concatenate(features, axis=1, dtype=np.float32))
 
 
@@ -93,7 +93,7 @@ def features_of(order: int, vocabulary: int) -> int:
 
 
 def _entropies(logs: np.ndarray) -> np.ndarray:
-    """The entropies (N, J) of distributions whose log-probabilities are logs (N, J, V)."""
+    """The entropies (N,) of distributions whose log-probabilities are logs (N, V)."""
     return -(np.exp(logs) * logs).sum(axis=-1)
 
 

@@ -15,8 +15,8 @@ N rows, V vocabulary, n orders, D = n - 1 tokens of the longest context.
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -41,14 +41,29 @@ class Estimate:
     p: np.ndarray
     known: np.ndarray
 
+    @cached_property
+    def logs(self) -> np.ndarray:
+        """The logarithms (N, n, V) of p, float32."""
+        return np.log(self.p.astype(np.float32))
+
+    @cached_property
+    def entropies(self) -> np.ndarray:
+        """The entropies (N, n) of the distributions, float32."""
+        return -(self.p.astype(np.float32) * self.logs).sum(axis=-1)
+
 
 @dataclass(frozen=True)
 class _Known:
-    """What is known of one context: its node, p (V,), and its part of Estimate.known."""
+    """What is known of one context: its node, p (V,), and its part of Estimate.known.
+
+    Also the logarithms (V,) of p and its entropy, float32.
+    """
 
     node: int
     p: np.ndarray
     known: tuple[float, float]
+    logs: np.ndarray
+    entropy: float
 
 
 def histories(
@@ -237,7 +252,11 @@ class Ngram:
         """The estimate of a single row, where it is the number of operations that counts."""
         found = [self._after(context[:depth]) for depth in range(self.order)]
         known = [number for one in found[1:] for number in one.known]
-        return Estimate(np.stack([one.p for one in found])[None], np.array([known]))
+        estimate = Estimate(np.array([[one.p for one in found]]), np.array([known]))
+        # What was worked out once, in the place of the properties.
+        vars(estimate)["logs"] = np.array([[one.logs for one in found]])
+        vars(estimate)["entropies"] = np.array([[one.entropy for one in found]], np.float32)
+        return estimate
 
     def _worked_out(self, context: tuple[int, ...]) -> "_Known":
         """What is expected after a context, whose last token is the first."""
@@ -246,7 +265,7 @@ class Ngram:
             shorter = self._after(context[:-1])
             node, p = self._child(depth, shorter.node, context[-1]), shorter.p
             if node == ABSENT:
-                return _Known(ABSENT, p, (0.0, 1.0))
+                return replace(shorter, node=ABSENT, known=(0.0, 1.0))
         else:
             node, p = 0, np.full(self.vocabulary, 1 / self.vocabulary)
         _, begins, symbols, counts = self._tables[depth]
@@ -255,11 +274,11 @@ class Ngram:
         taken = self.discounts[depth][np.minimum(seen, 3).astype(np.intp)]
         total = float(seen.sum())
         if not total:
-            return _Known(node, p, (0.0, 1.0))
+            return _known(node, p, (0.0, 1.0))
         left = float(taken.sum()) / total
         p = left * p
         p[symbols[own]] += (seen - taken) / total
-        return _Known(node, p, (math.log1p(total), left))
+        return _known(node, p, (math.log1p(total), left))
 
     def _child(self, depth: int, parent: int, token: int) -> int:
         """The node at a depth of the parent's context with one more token, or ABSENT."""
@@ -313,6 +332,12 @@ class Ngram:
         places = np.arange(int(lengths.sum())) + np.repeat(shifts, lengths)
         found[np.repeat(rows, lengths), symbols[places]] = counts[places]
         return found
+
+
+def _known(node: int, p: np.ndarray, known: tuple[float, float]) -> _Known:
+    p_32 = p.astype(np.float32)
+    logs = np.log(p_32)
+    return _Known(node, p, known, logs, -float(p_32 @ logs))
 
 
 def _is_table(table: dict[str, np.ndarray], parents: int, vocabulary: int, depth: int) -> bool:

@@ -23,6 +23,7 @@ from charlm.mixture import (
     Mixer,
     fitted,
     inputs,
+    joined,
     target_inputs,
     updates_of,
 )
@@ -38,7 +39,7 @@ MOST_LOGS = 1 << 26  # log-probabilities of the network that are kept: of so muc
 FITTED_LOGS = 1 << 25  # of all distributions, that a mixer is fitted to
 FITTED = 1 << 16  # places that it is fitted to, at most
 FOLD = 0.1  # of the training text
-AT_ONCE = 1 << 21  # log-probabilities that are made at once
+AT_ONCE = 1 << 18  # log-probabilities that are made at once
 
 
 @dataclass(frozen=True)
@@ -183,8 +184,21 @@ class _Text:
 
     def inputs(self, places: np.ndarray) -> Inputs:
         """What is mixed at some places."""
-        known = self._network[:, places].T.astype(np.float32)
-        return _given(self._ngram, known, self._histories[places], self.ids[places])
+        return joined(
+            [
+                _given(
+                    self._ngram,
+                    self._network[:, some].T.astype(np.float32),
+                    self._histories[some],
+                    self.ids[some],
+                )
+                for some in self._pieces(places)
+            ]
+        )
+
+    def _pieces(self, places: np.ndarray) -> list[np.ndarray]:
+        """The places in pieces, whose arrays stay in the processor's cache."""
+        return np.array_split(places, -(-len(places) * self.logs_per_place // AT_ONCE))
 
     def fitted(self, prior: Mixer, places: np.ndarray) -> Mixer:
         """The mixer that is fitted to some places, or to as many of them as there is room for."""
@@ -196,7 +210,7 @@ class _Text:
     def nats(self, mixer: Mixer, places: np.ndarray, proceed: Proceed) -> np.ndarray:
         """The summed nats (3,) at some places: of the mixture, the network and the counts."""
         nats = np.zeros(3)
-        for some in np.array_split(places, -(-len(places) * self.logs_per_place // AT_ONCE)):
+        for some in self._pieces(places):
             proceed()
             given, ids = self.inputs(some), self.ids[some]
             if self._whole:
