@@ -12,10 +12,12 @@ from charlm.corpus import Corpus
 from charlm.directories import LOG_NAME, MODEL_NAME
 from charlm.model_file import Model
 from charlm.network import build
+from charlm.ngram import Ngram
 from charlm.training import directory, mixing
 from charlm.training.run_corpus import check_corpus
 from charlm.training.standing import Listener, Outcome
 
+SHARES = (1.0, 0.5, 0.25, 0.1)  # of the validation text, of which the first is used that fits
 ALONE_S = 5.0  # of so short a budget, loading torch and the mixing leave nothing to a network
 
 
@@ -52,7 +54,10 @@ def train(
         corpus_hash=corpus.hash,
         training=training.to_dict(),
     )
-    mixed = mixing.mixed(plain, ngram, corpus)
+    share = _share(corpus, ngram, training.budget, started)
+    if share < 1:
+        listener.say(f"the gate is fitted to the first {share:.0%} of the validation split")
+    mixed = mixing.mixed(plain, ngram, corpus, share=share)
     if not mixed.tokens:
         mixer = mixing.folded(plain, corpus, training)
         mixed = replace(mixed, model=replace(mixed.model, mixer=mixer))
@@ -87,3 +92,14 @@ def train(
     if known:
         listener.report(entry)
     return Outcome(0, mixed.nats_per_char if known else None, None)
+
+
+def _share(corpus: Corpus, ngram: Ngram, budget_s: float | None, started: float) -> float:
+    """How much of the validation text there is time for, in what is left of the budget."""
+    if budget_s is None:
+        return 1.0
+    left_s, tokens = budget_s - (time.monotonic() - started), corpus.size("val").tokens
+    for share in SHARES:
+        if mixing.seconds_needed(ngram, round(share * tokens)) <= left_s:
+            return share
+    return SHARES[-1]
