@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from charlm.cli.bars import Bar
+from charlm.cli.bars import reading
 from charlm.cli.options import PATH, BareOptionCommand, knob_options, take
 from charlm.cli.shading import figure, json_line
 from charlm.config import UNKNOWN_POLICIES, AdaptationConfig
@@ -106,9 +106,7 @@ def command(
     else:
         found = evaluation.of_file(loaded, text, unknown)
     cold = protocol == "nanogpt"
-    also = {"cold": cold, "parts": parts}
-    with Bar(evaluation.tokens_read(loaded, found, config, **also), "tokens") as bar:
-        result = evaluation.evaluate(loaded, found, config, **also, advance=bar.update)
+    result = evaluation.evaluate(loaded, found, config, cold=cold, parts=parts, watch=reading)
     score = result.score
     about: dict[str, Any] = {"model": str(model), "text": "stdin" if from_stdin else str(text)}
     if of_corpus:
@@ -136,7 +134,7 @@ def command(
 
 
 def _figures(result: "Evaluation") -> dict[str, float | None]:
-    """What a text costs, by name; None for what cannot be told, as the interval of one record."""
+    """What a text costs, by name; None for what cannot be known, as the interval of one record."""
     score = result.score
     figures = {
         "bits_per_char": score.bits_per_char,

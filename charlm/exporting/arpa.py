@@ -39,7 +39,7 @@ def write(model: Model, stream: BinaryIO) -> int:
     """The order of the file, once the model's counts are written to `stream`, some at a time.
 
     It is the highest of which there is an n-gram. Raises ConfigError for a model without counts,
-    or with tokens that can't be told apart.
+    or with different tokens of the same bytes.
     """
     if model.ngram is None:
         raise ConfigError(

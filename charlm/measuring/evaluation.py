@@ -13,6 +13,7 @@ from charlm.measuring.bootstrap import block_begins, interval
 from charlm.measuring.parallel import cold_nats, record_begins, records_nats, text_nats
 from charlm.measuring.records import Form, Record
 from charlm.measuring.records import read as records_of
+from charlm.measuring.scorer import Watch, unwatched
 from charlm.measuring.symbols import (
     Symbolizer,
     Symbols,
@@ -145,11 +146,12 @@ def evaluate(
     *,
     cold: bool = False,
     parts: bool = False,
-    advance: Callable[[int], None] = lambda tokens: None,
+    watch: Watch = unwatched,
 ) -> Evaluation:
     """How well the model predicts the text, every token once, learning from it as `config` says.
 
-    `advance` gets how many more tokens were read, of `tokens_read` in all.
+    `watch` is entered for all the tokens that are read, some of them several times, and what it
+    gives hears how many more were read.
 
     With `cold` also the expectation of nanoGPT's estimate, the mean over windows of WINDOW tokens
     each read from the initial state. It is higher: a window's first tokens are predicted from
@@ -171,27 +173,21 @@ def evaluate(
         raise ConfigError("the parts of a mixture are read without learning; leave --parts out.")
     alone = parts_of(model) if parts else {}
     boundary = None if model.records == "none" else model.tokenizer.boundary
-    nats = (_nats if config.off else _learning_nats)(model, text, config, boundary, advance)
-    whole = _evaluation(text, nats, boundary)
-    mean = float(cold_nats(engine_of(model), ids, WINDOW, advance).mean()) if cold else None
-    by_part = {
-        name: _evaluation(text, _engine_nats(engine, text, boundary, advance), boundary)
-        for name, engine in alone.items()
-    }
-    return replace(whole, cold_nats=mean, parts=by_part)
-
-
-def tokens_read(
-    model: Model,
-    text: Text,
-    config: AdaptationConfig = PLAINLY,
-    *,
-    cold: bool = False,
-    parts: bool = False,
-) -> int:
-    """How many tokens `evaluate` reads, some of them several times."""
     times = max(1, len(_halves(model, text)[0])) if config.off else 1
-    return len(text.symbols.read) * (times + cold + 2 * parts)
+    mean = None
+    with watch(len(ids) * (times + cold + len(alone))) as advance:
+        if config.off:
+            nats = _nats(model, text, boundary, advance)
+        else:
+            nats = _learning_nats(model, text, config, boundary, advance)
+        if cold:
+            mean = float(cold_nats(engine_of(model), ids, WINDOW, advance).mean())
+        by_part = {
+            name: _evaluation(text, _engine_nats(engine, text, boundary, advance), boundary)
+            for name, engine in alone.items()
+        }
+    whole = _evaluation(text, nats, boundary)
+    return replace(whole, cold_nats=mean, parts=by_part)
 
 
 def _evaluation(text: Text, nats: np.ndarray, boundary: int | None) -> Evaluation:
@@ -215,11 +211,10 @@ def _halves(model: Model, text: Text) -> tuple[list[Mixer], int]:
 def _nats(
     model: Model,
     text: Text,
-    config: AdaptationConfig,
     boundary: int | None,
     advance: Callable[[int], None],
 ) -> np.ndarray:
-    """The nats (T,) of the text's tokens by a model that learns nothing, as `config` says."""
+    """The nats (T,) of the text's tokens by a model that learns nothing."""
     mixers, middle = _halves(model, text)
     models = [replace(model, mixer=mixer) for mixer in mixers] or [model]
     found = [_engine_nats(engine_of(one), text, boundary, advance) for one in models]

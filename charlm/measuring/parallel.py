@@ -83,7 +83,7 @@ class SteppedReader:
         # what is recorded, and fast.
         alone = isinstance(engine, NumpyEngine)
         # Likeliest ids are found in the logits of all the vocabulary, but for a network's own.
-        self._wide = getattr(engine, "is_wide", False) and (alone or not favourites)
+        self._wide = engine.is_wide and (alone or not favourites)
         self._at_once = TOKENS if self._wide and alone else LOGITS // engine.vocabulary
         self._step = engine.features if self._wide else engine.step
 

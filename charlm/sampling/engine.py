@@ -36,6 +36,7 @@ class Engine(Protocol):
     start: int
     vocabulary: int
     logits_per_token: int  # numbers that are made of one token on the way to its logits
+    is_wide: bool  # whether `features` and `costs` tell nats without all of the vocabulary
 
     def initial_state(self, batch: int) -> State:
         """The state of `batch` rows before anything was read."""
@@ -159,6 +160,8 @@ class NumpyEngine:
 
 class TorchEngine:
     """The same step on torch tensors, for a device that numpy does not reach."""
+
+    is_wide = False
 
     def __init__(self, network: Network, weights: dict[str, np.ndarray], device: str) -> None:
         with missing_packages_named():

@@ -69,7 +69,7 @@ def train(
         "elapsed_s": elapsed_s,
         "val_nats_per_char": None,
         "val_bits_per_char": None,
-        "val_chars": corpus.size("val").chars if known else 0,
+        "val_chars": _chars_of(corpus, mixed.tokens),
     }
     out.mkdir(parents=True, exist_ok=True)
     directory.clear(out)
@@ -103,3 +103,9 @@ def _share(corpus: Corpus, ngram: Ngram, budget_s: float | None, started: float)
         if mixing.seconds_needed(ngram, round(share * tokens)) <= left_s:
             return share
     return SHARES[-1]
+
+
+def _chars_of(corpus: Corpus, tokens: int) -> int:
+    """About how many characters so many tokens of the validation split are."""
+    size = corpus.size("val")
+    return round(tokens * size.chars / size.tokens) if tokens else 0

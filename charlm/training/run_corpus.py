@@ -90,7 +90,7 @@ def corpus_for(
 def corpus_of(out: Path, last: Path, hash: str) -> Path | None:
     """Where the corpus of the run in `out` lies, None where it is nowhere to be found.
 
-    `last` is where it lay when it was trained on, and is told, too, if it is another one by now;
+    `last` is where it lay when it was trained on, and is given, too, if it is another one by now;
     `hash` is the corpus's.
     """
     if last.exists():

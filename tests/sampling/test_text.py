@@ -29,14 +29,14 @@ def waits(text, stops):
     "stops", [*[(stop,) for stop in texts(1, 2, 3)], ("abab",), ("aab", "ba"), ("bb", "abba")]
 )
 def test_a_sample_is_what_comes_before_the_first_stop(tokenizer, stops):
-    """However a stop overlaps itself and others; and all is told as soon as it is certain."""
+    """However a stop overlaps itself and others; and all is given as soon as it is certain."""
     ids = dict(zip("ab", tokenizer.encode("ab"), strict=True))
     for whole in texts(7):
-        told = []
-        sample = Sample(tokenizer, Manner(SamplingConfig(), 0, stops=stops), told.append)
+        given = []
+        sample = Sample(tokenizer, Manner(SamplingConfig(), 0, stops=stops), given.append)
         for end in range(1, len(whole) + 1):
             going = sample.hear(ids[whole[end - 1]])
-            read, found = whole[:end], "".join(told)
+            read, found = whole[:end], "".join(given)
             assert going == (not any(stop in read for stop in stops))
             if not going:
                 assert sample.stopped == "stop"

@@ -6,6 +6,8 @@ import numpy as np
 class TableEngine:
     """A bigram table with the interface of an engine; its state counts the ids read, by row."""
 
+    is_wide = False
+
     def __init__(self, logits):
         self.logits = np.asarray(logits, dtype=np.float32)  # (V + 1, V)
         self.vocabulary = self.logits_per_token = self.logits.shape[1]

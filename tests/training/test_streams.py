@@ -103,13 +103,15 @@ def test_every_row_is_one_record_from_its_start_to_its_boundary(ended):
         if batch.fresh.all():
             found += rows
             rows = [([], []) for _ in batch.inputs]
-        for (read, told), inputs, targets in zip(rows, batch.inputs, batch.targets, strict=True):
+        for (read, expected), inputs, targets in zip(
+            rows, batch.inputs, batch.targets, strict=True
+        ):
             counts = targets != IGNORED
             read += inputs[counts].tolist()
-            told += targets[counts].tolist()
+            expected += targets[counts].tolist()
     found += rows
-    assert sorted(told for _, told in found) == sorted(wanted)
-    assert all(read == [START, *told[:-1]] for read, told in found)
+    assert sorted(expected for _, expected in found) == sorted(wanted)
+    assert all(read == [START, *expected[:-1]] for read, expected in found)
 
 
 def test_short_records_fill_a_batch_by_their_number():
